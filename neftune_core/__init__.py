@@ -1,0 +1,1 @@
+"""What is computed: specs, rows, noise, training. Knows no HTTP, SQL or queue."""

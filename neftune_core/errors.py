@@ -1,0 +1,121 @@
+"""The tree of things that go wrong in the core.
+
+    CoreError
+    ├── SpecError              invalid_spec
+    │   └── NotSupported       not_supported
+    ├── DatasetError           invalid_dataset
+    │   ├── NoTrainableTokens  no_trainable_tokens
+    │   └── TemplateError      template_error
+    ├── ModelError             model_error
+    │   ├── ModelNotAvailable  model_not_available
+    │   ├── CustomCode         custom_code
+    │   ├── UnsafeWeights      unsafe_weights
+    │   └── ModelDownload      model_download (retryable)
+    └── RunError               internal
+        ├── NonFiniteLoss      nan_loss
+        ├── OutOfMemory        cuda_oom
+        ├── NeftuneMisapplied  neftune_misapplied
+        └── SupervisorLost     worker_lost (retryable)
+
+A leaf has a stable ``code``; its message names the thing and the way out. No HTTP status here:
+the api maps codes at its edge, the supervisor keeps them with the job.
+"""
+
+from typing import ClassVar
+
+
+class CoreError(Exception):
+    """Something the core refuses or could not do."""
+
+    code: ClassVar[str] = "internal"
+    retryable: ClassVar[bool] = False
+
+
+class SpecError(CoreError):
+    """The job spec asks for something that makes no sense for its model or data."""
+
+    code = "invalid_spec"
+
+
+class NotSupported(SpecError):
+    """A known option that this version does not serve yet."""
+
+    code = "not_supported"
+
+
+class DatasetError(CoreError):
+    """The rows can't be used as they are."""
+
+    code = "invalid_dataset"
+
+
+class NoTrainableTokens(DatasetError):
+    """No token is left to train on (every answer was cut off or none exists)."""
+
+    code = "no_trainable_tokens"
+
+
+class TemplateError(DatasetError):
+    """The chosen template cannot render these rows."""
+
+    code = "template_error"
+
+
+class ModelError(CoreError):
+    """The base model can't be used."""
+
+    code = "model_error"
+
+
+class ModelNotAvailable(ModelError):
+    """The model is not on the allow-list, or not at hand."""
+
+    code = "model_not_available"
+
+
+class CustomCode(ModelError):
+    """The model wants to run code of its own (``auto_map``)."""
+
+    code = "custom_code"
+
+
+class UnsafeWeights(ModelError):
+    """The model has only pickled weights; only safetensors are loaded."""
+
+    code = "unsafe_weights"
+
+
+class ModelDownload(ModelError):
+    """The hub did not give us the model this time."""
+
+    code = "model_download"
+    retryable = True
+
+
+class RunError(CoreError):
+    """A run stopped by itself."""
+
+
+class NonFiniteLoss(RunError):
+    """Loss or gradient norm was NaN or infinite too many steps in a row."""
+
+    code = "nan_loss"
+
+
+class OutOfMemory(RunError):
+    """The device had no memory left for a step."""
+
+    code = "cuda_oom"
+
+
+class NeftuneMisapplied(RunError):
+    """The noise measured in the first steps is not the noise that was asked for."""
+
+    code = "neftune_misapplied"
+
+
+class SupervisorLost(RunError):
+    """The process that started the runner is gone."""
+
+    code = "worker_lost"
+    retryable = True

@@ -1,0 +1,220 @@
+"""JobSpec: what was asked. Everything that decides the weights, and how the job is labelled.
+
+The api validates bodies with this very class and the trainer reads it, so there is no twin to keep in
+step. Values are frozen and refuse surprises; what is wrong is told by :mod:`neftune_core.spec_faults`.
+"""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError
+
+SEED_MAX = 2**31 - 1
+ALPHA_UNUSUAL = 15.0  # the largest strength in the paper
+
+_DISPLAY = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]*$"
+
+
+def _positive_zero(value: float) -> float:
+    return value + 0.0  # -0.0 would print as "-0.0" and hash apart from 0.0
+
+
+def not_supported(what: str) -> PydanticCustomError:
+    """Build the fault for a known option that this version does not serve yet."""
+    return PydanticCustomError("not_supported", "{what}", {"what": what})
+
+
+StrictInt = Annotated[int, Field(strict=True)]
+Finite = Annotated[float, Field(strict=True, allow_inf_nan=False), AfterValidator(_positive_zero)]
+Alpha = Annotated[
+    Finite, Field(ge=0, le=100, description="NEFTune strength as in the paper; 0 is plain fine-tuning.")
+]
+ModelId = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,95}/[A-Za-z0-9][A-Za-z0-9_.-]{0,95}$"),
+    Field(description="Id of a base model the operator allows, such as org/name; never a path."),
+]
+ModuleName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_.]{0,127}$")]
+Tag = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=_DISPLAY)]
+MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=_DISPLAY)]
+MetadataValue = Annotated[str, StringConstraints(max_length=512, pattern=_DISPLAY)]
+Template = Literal["auto", "alpaca", "vicuna", "chat", "plain"]
+
+
+class Spec(BaseModel):
+    """A value: frozen, and no unknown field."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ValidationSpec(Spec):
+    """Where held-out rows come from: another dataset, or a share of the training rows."""
+
+    dataset: Annotated[str, Field(min_length=1, max_length=128)] | None = None
+    split: Annotated[
+        Finite, Field(ge=0, le=0.5, description="Share of rows held out when no dataset is named.")
+    ] = 0.05
+
+
+class NoiseSpec(Spec):
+    """How the noise is drawn. The defaults are the paper's."""
+
+    distribution: Literal["uniform", "gaussian", "sphere"] = "uniform"
+    scale: Literal["paper", "batch_width"] = "paper"
+    target: Literal["all", "prompt", "response"] = "all"
+    schedule: Literal["constant", "linear_warmup", "linear_decay"] = "constant"
+    clean_loss_every: Annotated[
+        StrictInt, Field(ge=0, le=1_000_000, description="Steps between clean-loss measurements; 0: never.")
+    ] = 10
+
+    @model_validator(mode="after")
+    def _only_what_is_built(self) -> Self:
+        for field in ("distribution", "scale", "target", "schedule"):
+            if getattr(self, field) != type(self).model_fields[field].default:
+                raise not_supported(f"noise.{field} other than the paper's is not served yet; leave it out")
+        return self
+
+
+class LoraSpec(Spec):
+    """LoRA, with the names PEFT uses."""
+
+    r: Annotated[StrictInt, Field(ge=1, le=512, description="Rank.")] = 16
+    lora_alpha: Annotated[StrictInt, Field(ge=1, le=4096, description="LoRA scaling numerator.")] = 32
+    lora_dropout: Annotated[Finite, Field(ge=0, lt=1)] = 0.0
+    target_modules: (
+        Literal["all-linear"] | Annotated[tuple[ModuleName, ...], Field(min_length=1, max_length=64)]
+    ) = "all-linear"
+    use_dora: Annotated[bool, Field(strict=True)] = False
+    use_rslora: Annotated[bool, Field(strict=True)] = False
+
+
+class QuantizationSpec(Spec):
+    """How a frozen base is quantised (bitsandbytes)."""
+
+    bits: Literal[4] = 4
+    type: Literal["nf4", "fp4"] = "nf4"
+    double: Annotated[bool, Field(strict=True, description="Quantise the quantisation constants too.")] = True
+    compute_dtype: Literal["auto", "fp32", "bf16"] = "auto"
+
+
+class EarlyStopSpec(Spec):
+    """Stop when ``eval_loss`` has not improved for ``patience`` evaluations."""
+
+    patience: Annotated[StrictInt, Field(ge=1, le=1000)]
+
+
+class TrainingSpec(Spec):
+    """The optimisation: how long, how fast, in what steps."""
+
+    epochs: Annotated[Finite, Field(gt=0, le=1000)] | None = 3.0
+    max_steps: Annotated[StrictInt, Field(ge=1, le=10_000_000)] | None = None
+    learning_rate: Annotated[Finite, Field(ge=1e-8, le=1)] = 2e-4
+    scheduler: Literal["cosine", "linear", "constant"] = "cosine"
+    warmup_ratio: Annotated[Finite, Field(ge=0, le=1)] = 0.03
+    batch_size: Annotated[StrictInt, Field(ge=1, le=4096, description="Examples per optimizer step.")] = 16
+    micro_batch_size: Literal["auto"] | Annotated[StrictInt, Field(ge=1, le=4096)] = "auto"
+    max_length: Annotated[StrictInt, Field(ge=8, le=131_072, description="Tokens kept of an example.")] = 512
+    packing: Literal["auto", "off", "on"] = "auto"
+    template: Template = "auto"
+    train_on: Literal["response", "all"] = "response"
+    max_grad_norm: Annotated[Finite, Field(gt=0, le=1000)] | None = 1.0
+    weight_decay: Annotated[Finite, Field(ge=0, le=1)] = 0.0
+    optimizer: Literal["adamw"] = "adamw"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    gradient_checkpointing: Literal["auto"] | Annotated[bool, Field(strict=True)] = "auto"
+    seed: Annotated[StrictInt, Field(ge=0, le=SEED_MAX)] = 42
+    eval_every: Annotated[StrictInt, Field(ge=1)] | Annotated[Finite, Field(gt=0, le=1)] = Field(
+        0.1, description="Steps (a whole number) or a share of the run (a fraction)."
+    )
+    save_every: (
+        Annotated[StrictInt, Field(ge=1)]
+        | Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,5}[smh]$")]
+    ) = Field("5m", description='Steps, or a duration such as "5m".')
+    keep_checkpoints: Annotated[StrictInt, Field(ge=1, le=100)] = 2
+    early_stop: EarlyStopSpec | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _steps_replace_epochs(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("max_steps") is not None and "epochs" not in given:
+            return {**given, "epochs": None}
+        return given
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Self:
+        if (self.epochs is None) == (self.max_steps is None):
+            raise PydanticCustomError("epochs_or_max_steps", "Give either epochs or max_steps, not both.")
+        return self
+
+    @model_validator(mode="after")
+    def _micro_fits(self) -> Self:
+        if self.micro_batch_size != "auto" and self.micro_batch_size > self.batch_size:
+            raise PydanticCustomError(
+                "micro_batch_too_large", "micro_batch_size is larger than batch_size; lower it or use auto."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _only_what_is_built(self) -> Self:
+        if self.packing == "on":
+            raise not_supported("packing: on is not served yet; use auto or off")
+        return self
+
+
+class ResourcesSpec(Spec):
+    """What the job may use."""
+
+    gpus: Literal["auto"] | Annotated[StrictInt, Field(ge=0, le=1024)] = "auto"
+    max_minutes: Annotated[StrictInt, Field(ge=1, le=1_000_000)] | None = None
+    priority: Annotated[StrictInt, Field(ge=-100, le=100, description="Higher runs earlier.")] = 0
+
+    @model_validator(mode="after")
+    def _only_what_is_built(self) -> Self:
+        if self.gpus != "auto" and self.gpus > 1:
+            raise not_supported("jobs over several GPUs are not served yet; use 1 or auto")
+        return self
+
+
+class JobSpec(Spec):
+    """What was asked. Only ``model``, ``dataset`` and ``alpha`` matter to most users."""
+
+    name: Annotated[str, StringConstraints(max_length=120, pattern=_DISPLAY)] | None = None
+    model: ModelId
+    revision: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,127}$")] | None = None
+    dataset: Annotated[str, Field(min_length=1, max_length=128)]
+    validation: ValidationSpec = ValidationSpec()
+    alpha: Alpha = 5.0
+    preset: Literal["paper-alpaca", "paper-qlora"] | None = None
+    noise: NoiseSpec = NoiseSpec()
+    method: Literal["lora", "qlora", "full"] = "lora"
+    lora: LoraSpec = LoraSpec()
+    quantization: QuantizationSpec | None = None
+    training: TrainingSpec = TrainingSpec()
+    init_from: Annotated[str, Field(min_length=1, max_length=128)] | None = None
+    resources: ResourcesSpec = ResourcesSpec()
+    tags: Annotated[tuple[Tag, ...], Field(max_length=16)] = ()
+    metadata: Annotated[dict[MetadataKey, MetadataValue], Field(max_length=16)] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _qlora_is_quantised(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("method") == "qlora" and given.get("quantization") is None:
+            return {**given, "quantization": {}}
+        return given
+
+    @model_validator(mode="after")
+    def _quantization_fits(self) -> Self:
+        if self.quantization is not None and self.method != "qlora":
+            raise PydanticCustomError(
+                "quantization_without_qlora",
+                "quantization needs method qlora; leave it out or change the method.",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _only_what_is_built(self) -> Self:
+        if self.preset is not None:
+            raise not_supported("presets are not served yet; spell the fields out")
+        if self.init_from is not None:
+            raise not_supported("init_from is not served yet; start from the base")
+        return self
