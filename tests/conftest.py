@@ -1,0 +1,111 @@
+"""What every test may ask for: a real PostgreSQL, a real Redis, a migrated database of its own.
+
+``DATABASE_URL`` and ``REDIS_URL`` win over the embedded servers, which start once per session in a fresh
+home directly under the system's temporary folder (short enough for sockets).
+"""
+
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+from sqlalchemy import Engine, make_url
+
+# Throw-away data: a test database need not survive a power cut. Crash tests use EmbeddedPostgres bare.
+_HASTY = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}
+
+
+@pytest.fixture(scope="session")
+def servers_home() -> Iterator[Path]:
+    """A home for the session's servers."""
+    home = Path(tempfile.mkdtemp(prefix="neftune-tests-"))
+    yield home
+    shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres_url(servers_home: Path) -> Iterator[str]:
+    """A server whose role may create databases."""
+    if url := os.environ.get("DATABASE_URL"):
+        yield url
+        return
+    from standalone.postgres import EmbeddedPostgres  # noqa: PLC0415 - only where no server is given
+
+    server = EmbeddedPostgres(servers_home, _HASTY)
+    yield server.start()
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def redis_url(servers_home: Path) -> Iterator[str]:
+    """A broker URL for Celery; for redis-py see ``standalone.redis.client_url``."""
+    if url := os.environ.get("REDIS_URL"):
+        yield url
+        return
+    from standalone.redis import EmbeddedRedis  # noqa: PLC0415 - only where no server is given
+
+    server = EmbeddedRedis(servers_home)
+    yield server.start()
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def migrated_template(postgres_url: str) -> Iterator[str]:
+    """The name of a database with all migrations, to be cloned."""
+    from neftune_store.db import migrate  # noqa: PLC0415 - a session without a database needs no store
+
+    name = f"neftune_template_{secrets.token_hex(4)}"
+    create_database(postgres_url, name)
+    migrate(database_named(postgres_url, name))
+    yield name
+    drop_database(postgres_url, name)
+
+
+@pytest.fixture
+def database(postgres_url: str, migrated_template: str) -> Iterator[str]:
+    """The URL of a fresh, migrated database that only this test sees."""
+    name = f"neftune_test_{secrets.token_hex(4)}"
+    create_database(postgres_url, name, template=migrated_template)
+    yield database_named(postgres_url, name)
+    drop_database(postgres_url, name)
+
+
+@pytest.fixture
+def engine(database: str) -> Iterator[Engine]:
+    """An engine on the test's own database."""
+    from neftune_store.db import make_engine  # noqa: PLC0415 - as above
+
+    made = make_engine(database, application_name="tests")
+    yield made
+    made.dispose()
+
+
+def database_named(url: str, name: str) -> str:
+    """The same server, another database."""
+    return make_url(url).set(database=name).render_as_string(hide_password=False)
+
+
+def create_database(url: str, name: str, template: str = "template1") -> None:
+    """Create it as a copy of the template."""
+    _on_server(
+        url,
+        sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy").format(
+            sql.Identifier(name), sql.Identifier(template)
+        ),
+    )
+
+
+def drop_database(url: str, name: str) -> None:
+    """Drop it, ending whoever is still connected."""
+    _on_server(url, sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def _on_server(url: str, statement: sql.Composed) -> None:
+    conninfo = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(conninfo, autocommit=True) as line:
+        line.execute(statement)
