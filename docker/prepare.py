@@ -1,0 +1,17 @@
+"""Make the database ready before anything starts: the schema up to date, the first key let in.
+
+Runs once per start of the compose installation and may run again at any time.
+"""
+
+import os
+
+from neftune_store.db import make_engine, migrate, unit_of_work
+from neftune_store.projects import ProjectLedger
+
+if __name__ == "__main__":
+    url = os.environ["DATABASE_URL"]
+    migrate(url)
+    engine = make_engine(url, pool_size=1, application_name="prepare")
+    with unit_of_work(engine) as session:
+        ProjectLedger(session).ensure_key(os.environ["NEFTUNE_API_KEY"])
+    engine.dispose()
