@@ -13,5 +13,6 @@ if __name__ == "__main__":
     migrate(url)
     engine = make_engine(url, pool_size=1, application_name="prepare")
     with unit_of_work(engine) as session:
-        ProjectLedger(session).ensure_key(os.environ["NEFTUNE_API_KEY"])
+        projects = ProjectLedger(session)
+        projects.ensure_key(os.environ["NEFTUNE_API_KEY"], projects.ensure_default().id, "compose")
     engine.dispose()
