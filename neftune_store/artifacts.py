@@ -1,0 +1,115 @@
+"""The ledger of artifacts: stored results, visible from the commit that settles their job."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import insert, select
+from sqlalchemy.orm import Session
+
+from neftune_store.claims import Claim
+from neftune_store.errors import ArtifactNotFound, JobNotFound, RecordNotFound
+from neftune_store.ids import is_id, new_id
+from neftune_store.models import ArtifactRecord, JobRow, ResultRow
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactRow:
+    """A result whose bytes are complete in storage, about to become visible."""
+
+    name: str
+    kind: str
+    sha256: str
+    bytes: int
+    blob_key: str
+    media_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A stored result of a job."""
+
+    id: str
+    job_id: str
+    name: str
+    kind: str
+    sha256: str
+    bytes: int
+    blob_key: str
+    media_type: str
+    created_at: datetime
+
+
+def add_artifacts(session: Session, claim: Claim, artifacts: Sequence[ArtifactRow]) -> None:
+    """Write results down in the settling transaction; the caller holds the fence."""
+    if not artifacts:
+        return
+    rows = [
+        {
+            "id": new_id("art"),
+            "job_id": claim.job_id,
+            "fence": claim.fence,
+            "name": given.name,
+            "kind": given.kind,
+            "sha256": given.sha256,
+            "bytes": given.bytes,
+            "blob_key": given.blob_key,
+            "media_type": given.media_type,
+        }
+        for given in artifacts
+    ]
+    session.execute(insert(ArtifactRecord), rows)
+
+
+class ArtifactLedger:
+    """Every question about results."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def list(self, project_id: str, job_id: str) -> list[Artifact]:
+        """List what a job has left, by name."""
+        self._check(project_id, job_id)
+        found = select(ArtifactRecord).where(ArtifactRecord.job_id == job_id).order_by(ArtifactRecord.name)
+        return [_artifact_of(row) for row in self._session.scalars(found)]
+
+    def get(self, project_id: str, job_id: str, name: str) -> Artifact:
+        """Give one result by its name."""
+        self._check(project_id, job_id)
+        if "\x00" in name or not name.isprintable():
+            raise ArtifactNotFound
+        found = select(ArtifactRecord).where(ArtifactRecord.job_id == job_id, ArtifactRecord.name == name)
+        row = self._session.scalars(found).one_or_none()
+        if row is None:
+            raise ArtifactNotFound
+        return _artifact_of(row)
+
+    def record(self, project_id: str, job_id: str) -> dict[str, Any]:
+        """Give the frozen record of the run that succeeded."""
+        self._check(project_id, job_id)
+        record = self._session.scalar(select(ResultRow.record).where(ResultRow.job_id == job_id))
+        if record is None:
+            raise RecordNotFound
+        return record
+
+    def _check(self, project_id: str, job_id: str) -> None:
+        known = select(JobRow.id).where(
+            JobRow.project_id == project_id, JobRow.id == job_id, JobRow.deleted_at.is_(None)
+        )
+        if not is_id("job", job_id) or self._session.scalar(known) is None:
+            raise JobNotFound
+
+
+def _artifact_of(row: ArtifactRecord) -> Artifact:
+    return Artifact(
+        row.id,
+        row.job_id,
+        row.name,
+        row.kind,
+        row.sha256,
+        row.bytes,
+        row.blob_key,
+        row.media_type,
+        row.created_at,
+    )

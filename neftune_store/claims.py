@@ -1,0 +1,129 @@
+"""Claiming: which queued job is next, and who has it now.
+
+One statement picks and moves the job, so two workers can never both win: ``SKIP LOCKED`` sends the
+second to the next row. Higher priority goes first; among equals the project with fewer running jobs,
+then the one that was served longest ago, then the older job.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import bindparam, delete, func, insert, select, text
+from sqlalchemy.orm import Session
+
+from neftune_store.datasets import Dataset, dataset_of
+from neftune_store.ids import new_id
+from neftune_store.journal import Fact, change
+from neftune_store.models import DatasetRow, JobRow, MetricRow, RunRow
+
+_CLAIM = text(
+    """
+    WITH busy AS (
+        SELECT project_id, count(*) AS running FROM jobs WHERE status = 'running' GROUP BY project_id
+    ), chosen AS (
+        SELECT job.id
+        FROM jobs AS job
+        JOIN projects AS project ON project.id = job.project_id
+        LEFT JOIN busy ON busy.project_id = job.project_id
+        WHERE job.status = 'queued' AND job.intent = 'run'
+          AND (job.run_after IS NULL OR job.run_after <= clock_timestamp())
+        ORDER BY job.priority DESC, coalesce(busy.running, 0), project.served_at NULLS FIRST,
+                 job.created_at, job.id
+        LIMIT 1
+        FOR NO KEY UPDATE OF job SKIP LOCKED
+    ), claimed AS (
+        UPDATE jobs SET
+            status = 'running', fence = fence + 1, attempt = attempt + 1, run_after = NULL,
+            lease_owner = :worker, lease_expires_at = clock_timestamp() + make_interval(secs => :lease),
+            started_at = coalesce(started_at, clock_timestamp()), live_step = committed_step, progress = NULL,
+            progress_at = clock_timestamp()
+        FROM chosen WHERE jobs.id = chosen.id
+        RETURNING jobs.id, jobs.project_id
+    ), served AS (
+        UPDATE projects SET served_at = clock_timestamp() FROM claimed WHERE projects.id = claimed.project_id
+    )
+    SELECT id FROM claimed
+    """
+).bindparams(bindparam("worker"), bindparam("lease"))
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One attempt at a job, and everything its supervisor needs to know about it."""
+
+    job_id: str
+    project_id: str
+    run_id: str
+    kind: str
+    fence: int
+    attempt: int
+    worker: str
+    spec: dict[str, Any]
+    spec_sha256: str
+    resolved: dict[str, Any] | None
+    dataset: Dataset
+    validation_dataset: Dataset | None
+    crashes: int
+    infra_errors: int
+    drains: int
+    committed_step: int
+    ran_seconds: float  # over all attempts before this one: max_minutes counts them too
+
+
+def claim_next(session: Session, worker: str, lease_seconds: float) -> Claim | None:
+    """Claim the best queued job; ``None`` when there is none.
+
+    Metrics after the last committed step go, for those steps run again; ``rewound`` tells who draws them.
+    """
+    job_id = session.scalar(_CLAIM, {"worker": worker, "lease": lease_seconds})
+    if job_id is None:
+        return None
+    run_id = new_id("run")
+    # Asked after the claim holds the row, so it sees every row that an earlier run committed.
+    row = session.scalars(
+        select(JobRow).where(JobRow.id == job_id), execution_options={"populate_existing": True}
+    ).one()
+    again = delete(MetricRow).where(MetricRow.job_id == job_id, MetricRow.step > row.committed_step)
+    facts = [Fact("run.started", {"attempt": row.attempt, "run": run_id, "worker": worker})]
+    if session.execute(again).rowcount:  # type: ignore[attr-defined]  # a DELETE gives a CursorResult
+        facts.append(Fact("rewound", {"step": row.committed_step, "attempt": row.attempt}))
+    changed = change(session, row.id, (), {}, facts)
+    if changed is not None:
+        row = changed
+    ran = _ran_seconds(session, row.id)
+    session.execute(
+        insert(RunRow).values(id=run_id, job_id=row.id, attempt=row.attempt, fence=row.fence, worker=worker)
+    )
+    return _claim_of(session, row, run_id, ran)
+
+
+def _ran_seconds(session: Session, job_id: str) -> float:
+    length = func.extract("epoch", func.coalesce(RunRow.ended_at, func.clock_timestamp()) - RunRow.started_at)
+    return float(
+        session.scalar(select(func.coalesce(func.sum(length), 0)).where(RunRow.job_id == job_id)) or 0
+    )
+
+
+def _claim_of(session: Session, row: JobRow, run_id: str, ran_seconds: float) -> Claim:
+    wanted = [row.dataset_id, row.validation_dataset_id]
+    rows = session.scalars(select(DatasetRow).where(DatasetRow.id.in_([id_ for id_ in wanted if id_])))
+    datasets = {found.id: dataset_of(found) for found in rows}
+    return Claim(
+        job_id=row.id,
+        project_id=row.project_id,
+        run_id=run_id,
+        kind=row.kind,
+        fence=row.fence,
+        attempt=row.attempt,
+        worker=row.lease_owner or "",
+        spec=row.spec,
+        spec_sha256=row.spec_sha256,
+        resolved=row.resolved,
+        dataset=datasets[row.dataset_id],
+        validation_dataset=datasets.get(row.validation_dataset_id) if row.validation_dataset_id else None,
+        crashes=row.crashes,
+        infra_errors=row.infra_errors,
+        drains=row.drains,
+        committed_step=row.committed_step,
+        ran_seconds=ran_seconds,
+    )

@@ -1,0 +1,112 @@
+"""The door to Postgres: engine, unit of work, migrations, and which faults mean "try again later".
+
+The session settings are part of correctness, not tuning: a process frozen inside a transaction keeps
+its row locks until the server ends the session, so that must happen before a lease runs out.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import Engine, create_engine
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.orm import Session
+
+from neftune_store.errors import DatabaseUnavailable, InvalidMove, StoreError
+from neftune_store.settings import with_driver
+
+SESSION_SETTINGS = {
+    "statement_timeout": "15s",
+    "lock_timeout": "5s",
+    "idle_in_transaction_session_timeout": "10s",  # shorter than the lease
+    "timezone": "UTC",
+}
+_TCP = {
+    "connect_timeout": 2,
+    "keepalives": 1,
+    "keepalives_idle": 5,
+    "keepalives_interval": 5,
+    "keepalives_count": 2,
+    "tcp_user_timeout": 15_000,  # milliseconds
+}
+# Classes and codes of SQLSTATE after which the same request may work: connection lost (08), out of
+# resources (53), server going down or coming up (57P), disk and system trouble (58), serialisation and
+# deadlock (40), a read-only standby, idle and lock timeouts, a cancelled statement.
+_TRANSIENT_CLASSES = ("08", "53", "58", "40")
+_TRANSIENT_CODES = {"57P01", "57P02", "57P03", "57P04", "57P05", "57014", "25006", "25P03", "25P04", "55P03"}
+
+MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
+POOL_WAIT = 5.0  # seconds a request waits for a connection before it is told to come back
+
+
+def make_engine(url: str, *, pool_size: int = 5, application_name: str = "neftune") -> Engine:
+    """Make an engine; nothing is opened yet. Call ``dispose()`` after a fork."""
+    options = " ".join(f"-c {name}={value}" for name, value in SESSION_SETTINGS.items())
+    return create_engine(
+        with_driver(url),
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=POOL_WAIT,
+        pool_pre_ping=True,
+        pool_recycle=1800,
+        hide_parameters=True,  # rows of users never stand in a traceback
+        connect_args={"application_name": application_name, "options": options, **_TCP},
+    )
+
+
+@contextmanager
+def unit_of_work(engine: Engine) -> Iterator[Session]:
+    """Open one transaction: all of it is committed at the end of the block, or none."""
+    try:
+        with Session(engine, expire_on_commit=False, autoflush=False) as session, session.begin():
+            yield session
+    except (DBAPIError, PoolTimeout) as fault:
+        raise translated(fault) from fault
+
+
+def is_unavailable(fault: BaseException) -> bool:
+    """Tell whether a fault means that the database is away or busy, and not that the request is wrong."""
+    if isinstance(fault, DatabaseUnavailable | PoolTimeout):
+        return True
+    if not isinstance(fault, DBAPIError):
+        return False
+    state = _sqlstate(fault)
+    if state is None:
+        return fault.connection_invalidated or isinstance(fault, OperationalError | InterfaceError)
+    return state.startswith(_TRANSIENT_CLASSES) or state in _TRANSIENT_CODES
+
+
+def translated(fault: DBAPIError | PoolTimeout) -> Exception:
+    """Say a driver's fault in the words of the store; what has no word stays as it is."""
+    if is_unavailable(fault):
+        return DatabaseUnavailable()
+    state = _sqlstate(fault)
+    if state is not None and state.startswith("JB"):
+        return refused_move(fault)
+    return fault
+
+
+def refused_move(fault: BaseException) -> StoreError:
+    """Turn a refusal of the trigger on jobs into an error of the tree."""
+    original = getattr(fault, "orig", None)
+    message = getattr(getattr(original, "diag", None), "message_primary", None)
+    return InvalidMove(message or "The job cannot make this move.")
+
+
+def migrate(url: str, *, to: str = "head") -> None:
+    """Bring the schema up (``head``, a revision) or down (``base``); safe to call from several at once."""
+    from alembic import command  # noqa: PLC0415 - only who migrates pays for the import
+    from alembic.config import Config  # noqa: PLC0415 - as above
+
+    if not (MIGRATIONS / "env.py").is_file():
+        raise FileNotFoundError(f"no migrations at {MIGRATIONS}; run from a checkout installed with pip -e")
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config.attributes["url"] = with_driver(url)
+    (command.downgrade if to == "base" else command.upgrade)(config, to)
+
+
+def _sqlstate(fault: BaseException) -> str | None:
+    state = getattr(getattr(fault, "orig", None), "sqlstate", None)
+    return state if isinstance(state, str) else None

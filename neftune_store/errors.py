@@ -1,0 +1,228 @@
+"""The tree of things that go wrong in the store.
+
+    StoreError                      internal
+    ├── NotFound                    not_found
+    │   ├── JobNotFound             not_found
+    │   ├── DatasetNotFound         not_found
+    │   ├── ArtifactNotFound        not_found
+    │   ├── RecordNotFound          not_found
+    │   └── BlobNotFound            not_found
+    ├── Conflict                    conflict
+    │   ├── DatasetInUse            dataset_in_use
+    │   ├── IdempotencyConflict     idempotency_conflict
+    │   ├── AlreadyFinished         already_finished
+    │   └── InvalidMove             invalid_move
+    ├── JobDeleted                  job_deleted
+    ├── QueueFull                   queue_full
+    ├── InvalidCursor               invalid_cursor
+    ├── InvalidLimit                invalid_limit
+    ├── WeakKey                     weak_key
+    ├── LeaseLost                   lease_lost
+    ├── IntentChanged               intent_changed
+    └── Unavailable                 unavailable (retryable)
+        ├── DatabaseUnavailable     database_unavailable
+        ├── StorageUnavailable      storage_unavailable
+        │   └── BlobCorrupt         storage_unavailable
+        └── BrokerUnavailable       broker_unavailable
+
+A foreign id and an unknown id raise the same error with the same message: whoever asks learns nothing
+about other projects. No HTTP status here; the api maps codes at its edge.
+"""
+
+from typing import ClassVar
+
+
+class StoreError(Exception):
+    """Something the store refuses or could not do."""
+
+    code: ClassVar[str] = "internal"
+    retryable: ClassVar[bool] = False
+
+
+class NotFound(StoreError):
+    """No such row in this project."""
+
+    code = "not_found"
+
+    def __init__(self, message: str = "No such thing in this project; check the id.") -> None:
+        super().__init__(message)
+
+
+class JobNotFound(NotFound):
+    """No such job in this project."""
+
+    def __init__(self) -> None:
+        super().__init__("No such job in this project; check the id.")
+
+
+class DatasetNotFound(NotFound):
+    """No such dataset in this project."""
+
+    def __init__(self) -> None:
+        super().__init__("No such dataset in this project; check the id.")
+
+
+class ArtifactNotFound(NotFound):
+    """The job has no such artifact."""
+
+    def __init__(self) -> None:
+        super().__init__("The job has no such artifact; list its artifacts for the names.")
+
+
+class RecordNotFound(NotFound):
+    """The job has no record: it has not succeeded."""
+
+    def __init__(self) -> None:
+        super().__init__("The job has no record; a record is written when it succeeds.")
+
+
+class BlobNotFound(NotFound):
+    """Storage has no object under this key."""
+
+    def __init__(self) -> None:
+        super().__init__("Storage has no such object.")
+
+
+class Conflict(StoreError):
+    """What is asked does not fit the present state."""
+
+    code = "conflict"
+
+
+class DatasetInUse(Conflict):
+    """A job that is not finished needs the dataset."""
+
+    code = "dataset_in_use"
+
+    def __init__(self) -> None:
+        super().__init__("An unfinished job uses this dataset; cancel the job or wait for its end.")
+
+
+class IdempotencyConflict(Conflict):
+    """The key was used for another body."""
+
+    code = "idempotency_conflict"
+
+    def __init__(self) -> None:
+        super().__init__("This Idempotency-Key was used for another body; send a new key.")
+
+
+class AlreadyFinished(Conflict):
+    """The job has ended, and an ended job never changes."""
+
+    code = "already_finished"
+
+    def __init__(self, status: str) -> None:
+        super().__init__(f"The job has already ended ({status}).")
+
+
+class InvalidMove(Conflict):
+    """The table of moves has no such move."""
+
+    code = "invalid_move"
+
+
+class JobDeleted(StoreError):
+    """The job this Idempotency-Key made was deleted."""
+
+    code = "job_deleted"
+
+    def __init__(self) -> None:
+        super().__init__("The job made under this Idempotency-Key was deleted; send a new key.")
+
+
+class QueueFull(StoreError):
+    """The project has as many queued jobs as it may."""
+
+    code = "queue_full"
+    retryable = True
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"The project already has {limit} queued jobs; wait until some have started.")
+
+
+class InvalidCursor(StoreError):
+    """The cursor is not one this list gave."""
+
+    code = "invalid_cursor"
+
+    def __init__(self) -> None:
+        super().__init__("The cursor is not one this list gave; start without a cursor.")
+
+
+class InvalidLimit(StoreError):
+    """A page is larger or smaller than allowed."""
+
+    code = "invalid_limit"
+
+    def __init__(self, largest: int) -> None:
+        super().__init__(f"limit must be between 1 and {largest}.")
+
+
+class WeakKey(StoreError):
+    """A preset API key is too short to resist guessing."""
+
+    code = "weak_key"
+
+    def __init__(self, shortest: int) -> None:
+        super().__init__(f"The preset API key is shorter than {shortest} characters; choose a longer one.")
+
+
+class LeaseLost(StoreError):
+    """The run no longer owns its job: the lease ran out, or another run has begun."""
+
+    code = "lease_lost"
+
+    def __init__(self) -> None:
+        super().__init__("The run no longer owns its job; stop the runner.")
+
+
+class IntentChanged(StoreError):
+    """The user's intent is not the one this settling needs; ``intent`` tells what it is."""
+
+    code = "intent_changed"
+
+    def __init__(self, intent: str) -> None:
+        super().__init__(f"The intent is now {intent}; settle accordingly.")
+        self.intent = intent
+
+
+class Unavailable(StoreError):
+    """Something the store stands on does not answer; the same request may work later."""
+
+    code = "unavailable"
+    retryable = True
+
+
+class DatabaseUnavailable(Unavailable):
+    """Postgres does not answer."""
+
+    code = "database_unavailable"
+
+    def __init__(self, message: str = "The database does not answer; try again shortly.") -> None:
+        super().__init__(message)
+
+
+class StorageUnavailable(Unavailable):
+    """Object storage does not answer."""
+
+    code = "storage_unavailable"
+
+    def __init__(self, message: str = "Object storage does not answer; try again shortly.") -> None:
+        super().__init__(message)
+
+
+class BlobCorrupt(StorageUnavailable):
+    """Storage gave back other bytes than were written."""
+
+    def __init__(self) -> None:
+        super().__init__("Object storage gave back other bytes than were written.")
+
+
+class BrokerUnavailable(Unavailable):
+    """Redis does not answer; jobs are still safe in the table."""
+
+    code = "broker_unavailable"
+
+    def __init__(self, message: str = "The broker does not answer; the reconciler will ring again.") -> None:
+        super().__init__(message)

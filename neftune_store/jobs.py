@@ -1,0 +1,190 @@
+"""The job ledger: every question about jobs, and every change a user may ask for.
+
+Knows SQL and the table of moves. Knows nothing of HTTP, queues or training. What a supervisor does to a
+job stands in :mod:`neftune_store.claims` and :mod:`neftune_store.settling`.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, func, or_, select, tuple_, update
+from sqlalchemy.orm import Session
+
+from neftune_core.spec import JobSpec
+from neftune_store.errors import AlreadyFinished, InvalidMove, JobNotFound
+from neftune_store.ids import is_id
+from neftune_store.job import Job, job_of
+from neftune_store.journal import FRESH, Fact, change
+from neftune_store.lifecycle import TERMINAL, Intent, Status
+from neftune_store.models import JobRow
+from neftune_store.paging import Page, Place, check_limit, decode_cursor, page_of
+from neftune_store.submit import Origin, submit
+
+__all__ = ["Job", "JobFilter", "JobLedger"]
+
+
+@dataclass(frozen=True, slots=True)
+class JobFilter:
+    """Which jobs a list shows; what is ``None`` filters nothing."""
+
+    status: Status | None = None
+    model: str | None = None
+    alpha_min: float | None = None
+    alpha_max: float | None = None
+    tag: str | None = None
+
+
+class JobLedger:
+    """Every question and every change about jobs."""
+
+    def __init__(self, session: Session, *, queue_limit: int = 100) -> None:
+        self._session = session
+        self._queue_limit = queue_limit
+
+    def submit(
+        self,
+        project_id: str,
+        spec: JobSpec,
+        *,
+        idempotency_key: str | None = None,
+        retry_of: str | None = None,
+        clone_of: str | None = None,
+    ) -> tuple[Job, bool]:
+        """Write a job down as queued; with a key that was used before, give the job it made."""
+        return submit(
+            self._session,
+            project_id,
+            spec,
+            idempotency_key=idempotency_key,
+            origin=Origin(retry_of, clone_of),
+            queue_limit=self._queue_limit,
+        )
+
+    def get(self, project_id: str, job_id: str) -> Job:
+        """Give one job of the project."""
+        return job_of(self._row(project_id, job_id))
+
+    def list(
+        self, project_id: str, wanted: JobFilter | None = None, cursor: str | None = None, limit: int = 50
+    ) -> Page[Job]:
+        """Give a page, newest first."""
+        found = _filtered(wanted or JobFilter()).where(
+            JobRow.project_id == project_id, JobRow.deleted_at.is_(None)
+        )
+        if cursor is not None:
+            after = decode_cursor(cursor, "job")
+            found = found.where(
+                tuple_(JobRow.created_at, JobRow.id) < tuple_(after.created_at, after.id)  # type: ignore[arg-type]  # the stubs know no plain values in a tuple comparison
+            )
+        found = found.order_by(JobRow.created_at.desc(), JobRow.id.desc())
+        rows = self._session.scalars(found.limit(check_limit(limit) + 1)).all()
+        return page_of([job_of(row) for row in rows], [Place(row.created_at, row.id) for row in rows], limit)
+
+    def cancel(self, project_id: str, job_id: str) -> Job:
+        """Want the job to end. Without a runner it ends at once; a second time changes nothing."""
+        row = self._locked(project_id, job_id)
+        if row.intent == Intent.CANCEL:
+            return job_of(row)
+        if row.status == Status.RUNNING:
+            return self._want(row, Intent.CANCEL, "job.cancel_requested")
+        values = {
+            "status": Status.CANCELLED,
+            "intent": Intent.CANCEL,
+            "run_after": None,
+            "finished_at": func.clock_timestamp(),
+        }
+        return self._change(row, values, "job.cancelled")
+
+    def pause(self, project_id: str, job_id: str) -> Job:
+        """Want the job to rest. Without a runner it rests at once; a second time changes nothing."""
+        row = self._locked(project_id, job_id)
+        if row.intent == Intent.PAUSE:
+            return job_of(row)
+        self._refuse_cancelled(row)
+        if row.status == Status.RUNNING:
+            return self._want(row, Intent.PAUSE, "job.pause_requested")
+        return self._change(
+            row, {"status": Status.PAUSED, "intent": Intent.PAUSE, "run_after": None}, "job.paused"
+        )
+
+    def resume(self, project_id: str, job_id: str) -> Job:
+        """Want the job to go on; a job that is not paused stays as it is."""
+        row = self._locked(project_id, job_id)
+        if row.intent == Intent.RUN:
+            return job_of(row)
+        self._refuse_cancelled(row)
+        if row.status == Status.RUNNING:
+            return self._want(row, Intent.RUN, "job.resume_requested")
+        return self._change(row, {"status": Status.QUEUED, "intent": Intent.RUN}, "job.resumed")
+
+    def delete(self, project_id: str, job_id: str) -> None:
+        """Hide a finished job; its artifacts are collected later."""
+        row = self._row(project_id, job_id, lock=True)
+        if row.status not in TERMINAL:
+            raise InvalidMove("The job has not ended; cancel it first.")
+        hidden = update(JobRow).where(JobRow.id == row.id).values(deleted_at=func.clock_timestamp())
+        self._session.execute(hidden)
+
+    def queue_position(self, job: Job) -> int | None:
+        """Tell how many queued jobs stand before this one, plus one; ``None`` when it is not queued.
+
+        It goes by priority and age alone: the fair share between projects may let others pass.
+        """
+        if job.status != Status.QUEUED:
+            return None
+        before = select(func.count()).where(
+            JobRow.status == Status.QUEUED,
+            or_(
+                JobRow.priority > job.priority,
+                (JobRow.priority == job.priority)
+                & (tuple_(JobRow.created_at, JobRow.id) < tuple_(job.created_at, job.id)),  # type: ignore[arg-type]  # as in list()
+            ),
+        )
+        return 1 + (self._session.scalar(before) or 0)
+
+    def _want(self, row: JobRow, intent: Intent, fact: str) -> Job:
+        return self._change(row, {"intent": intent}, fact)
+
+    def _change(self, row: JobRow, values: dict[str, Any], fact: str) -> Job:
+        changed = change(self._session, row.id, (), values, [Fact(fact, {"attempt": row.attempt})])
+        if changed is None:  # the row is locked by this transaction, so it cannot have gone
+            raise JobNotFound
+        return job_of(changed)
+
+    def _locked(self, project_id: str, job_id: str) -> JobRow:
+        row = self._row(project_id, job_id, lock=True)
+        if row.status in TERMINAL:
+            raise AlreadyFinished(row.status)
+        return row
+
+    def _refuse_cancelled(self, row: JobRow) -> None:
+        if row.intent == Intent.CANCEL:
+            raise InvalidMove("The job is being cancelled; that cannot be taken back.")
+
+    def _row(self, project_id: str, job_id: str, *, lock: bool = False) -> JobRow:
+        if not is_id("job", job_id):
+            raise JobNotFound
+        found = select(JobRow).where(
+            JobRow.project_id == project_id, JobRow.id == job_id, JobRow.deleted_at.is_(None)
+        )
+        if lock:
+            found = found.with_for_update(key_share=True)
+        row = self._session.scalars(found, execution_options=FRESH).one_or_none()
+        if row is None:
+            raise JobNotFound
+        return row
+
+
+def _filtered(wanted: JobFilter) -> Select[tuple[JobRow]]:
+    conditions: list[ColumnElement[bool]] = []
+    if wanted.status is not None:
+        conditions.append(JobRow.status == wanted.status)
+    if wanted.model is not None:
+        conditions.append(JobRow.model == wanted.model)
+    if wanted.alpha_min is not None:
+        conditions.append(JobRow.alpha >= wanted.alpha_min)
+    if wanted.alpha_max is not None:
+        conditions.append(JobRow.alpha <= wanted.alpha_max)
+    if wanted.tag is not None:
+        conditions.append(JobRow.tags.contains([wanted.tag]))
+    return select(JobRow).where(*conditions)

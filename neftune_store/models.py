@@ -1,0 +1,335 @@
+"""The tables. Private to the store and the migrations: everyone else speaks to a ledger.
+
+Every constraint is named by convention, so that a migration can name it too. Relations are
+``lazy="raise"``: each query is one somebody wrote. Rules about moves are not here but in the trigger
+that the first migration makes.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    CheckConstraint,
+    DateTime,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Text,
+    UniqueConstraint,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+from neftune_store.lifecycle import TERMINAL, Intent, Status
+
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+TERMINAL_EVENTS = tuple(f"job.{status}" for status in sorted(TERMINAL))
+
+
+def _one_of(values: Any) -> str:
+    return "(" + ", ".join(f"'{value}'" for value in values) + ")"
+
+
+_TERMINAL = _one_of(sorted(TERMINAL))
+_SHA256 = "sha256 ~ '^[0-9a-f]{64}$'"
+Json = dict[str, Any]
+NOW = func.clock_timestamp()
+
+
+class Base(DeclarativeBase):
+    """What all tables share: names by convention, text without length, times with zone, jsonb."""
+
+    metadata = MetaData(naming_convention=NAMING)
+    type_annotation_map = {  # noqa: RUF012 - SQLAlchemy reads it from the class
+        str: Text(),
+        datetime: DateTime(timezone=True),
+        float: Double(),
+        Json: JSONB(),
+        list[Any]: JSONB(),
+        list[str]: ARRAY(Text()),
+    }
+
+
+class ProjectRow(Base):
+    """Who owns rows."""
+
+    __tablename__ = "projects"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    served_at: Mapped[datetime | None]  # when a claim last took one of its jobs: the fair share
+
+
+class ApiKeyRow(Base):
+    """A key's hash and what it may do; the key itself is nowhere."""
+
+    __tablename__ = "api_keys"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"), index=True)
+    name: Mapped[str]
+    prefix: Mapped[str]
+    sha256: Mapped[str] = mapped_column(unique=True)
+    scopes: Mapped[list[str]]
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    revoked_at: Mapped[datetime | None]
+
+    __table_args__ = (CheckConstraint(_SHA256, name="sha256"),)
+
+
+class DatasetRow(Base):
+    """Sealed rows: immutable but for the mark of deletion."""
+
+    __tablename__ = "datasets"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
+    name: Mapped[str]
+    format: Mapped[str]
+    rows: Mapped[int] = mapped_column(BigInteger)
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    sha256: Mapped[str]
+    blob_key: Mapped[str] = mapped_column(index=True)
+    stats: Mapped[Json]
+    warnings: Mapped[list[Any]]
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    deleted_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        CheckConstraint(_SHA256, name="sha256"),
+        CheckConstraint("rows > 0 AND bytes > 0", name="not_empty"),
+        Index("ix_datasets_project_id_created_at_id", "project_id", text("created_at DESC"), text("id DESC")),
+    )
+
+
+class JobRow(Base):
+    """What was asked, and where it is."""
+
+    __tablename__ = "jobs"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
+    kind: Mapped[str] = mapped_column(server_default="train")
+    # What was asked: never changes.
+    name: Mapped[str | None]
+    model: Mapped[str]
+    alpha: Mapped[float]
+    tags: Mapped[list[str]]
+    priority: Mapped[int] = mapped_column(server_default="0")
+    spec: Mapped[Json]
+    spec_sha256: Mapped[str]
+    dataset_id: Mapped[str] = mapped_column(ForeignKey("datasets.id"))
+    validation_dataset_id: Mapped[str | None] = mapped_column(ForeignKey("datasets.id"))
+    retry_of: Mapped[str | None] = mapped_column(ForeignKey("jobs.id"))
+    clone_of: Mapped[str | None] = mapped_column(ForeignKey("jobs.id"))
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    # Two writers, two columns.
+    intent: Mapped[str] = mapped_column(server_default=Intent.RUN.value)
+    status: Mapped[str] = mapped_column(server_default=Status.QUEUED.value)
+    # Who runs it, and since when nobody has.
+    attempt: Mapped[int] = mapped_column(server_default="0")
+    fence: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    lease_owner: Mapped[str | None]
+    lease_expires_at: Mapped[datetime | None]
+    run_after: Mapped[datetime | None]
+    crashes: Mapped[int] = mapped_column(server_default="0")
+    infra_errors: Mapped[int] = mapped_column(server_default="0")
+    drains: Mapped[int] = mapped_column(server_default="0")
+    # How far it is.
+    resolved: Mapped[Json | None]
+    progress: Mapped[Json | None]
+    metrics_summary: Mapped[Json] = mapped_column(server_default=text("'{}'::jsonb"))
+    committed_step: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    live_step: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    progress_at: Mapped[datetime | None]
+    ckpt_id: Mapped[str | None] = mapped_column(ForeignKey("checkpoints.id", use_alter=True))
+    last_seq: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    # How it ended.
+    result_id: Mapped[str | None] = mapped_column(ForeignKey("results.id", use_alter=True))
+    error_code: Mapped[str | None]
+    error_message: Mapped[str | None]
+    error_retryable: Mapped[bool | None]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    deleted_at: Mapped[datetime | None]
+
+    dataset: Mapped[DatasetRow] = relationship(foreign_keys=[dataset_id], lazy="raise", viewonly=True)
+
+    __table_args__ = (
+        CheckConstraint(f"status IN {_one_of(Status)}", name="status"),
+        CheckConstraint(f"intent IN {_one_of(Intent)}", name="intent"),
+        CheckConstraint("kind IN ('train', 'evaluate', 'export')", name="kind"),
+        CheckConstraint(
+            "(status = 'running') = (lease_owner IS NOT NULL AND lease_expires_at IS NOT NULL)", name="lease"
+        ),
+        CheckConstraint("(lease_owner IS NULL) = (lease_expires_at IS NULL)", name="lease_whole"),
+        CheckConstraint(f"(status IN {_TERMINAL}) = (finished_at IS NOT NULL)", name="finished"),
+        CheckConstraint("(status = 'succeeded') = (result_id IS NOT NULL)", name="result"),
+        CheckConstraint("(status = 'failed') = (error_code IS NOT NULL)", name="error"),
+        CheckConstraint("alpha >= 0 AND alpha <= 100", name="alpha"),
+        CheckConstraint("jsonb_typeof(spec) = 'object'", name="spec"),
+        Index("ix_jobs_project_id_created_at_id", "project_id", text("created_at DESC"), text("id DESC")),
+        Index(
+            "ix_jobs_queued",
+            text("priority DESC"),
+            "created_at",
+            "id",
+            postgresql_where=text("status = 'queued'"),
+        ),
+        Index("ix_jobs_queued_project_id", "project_id", postgresql_where=text("status = 'queued'")),
+        # Only the project: the lease moves with every heartbeat, and an index on it would grow with each.
+        Index("ix_jobs_running_project_id", "project_id", postgresql_where=text("status = 'running'")),
+        Index("ix_jobs_dataset_id", "dataset_id"),
+        Index(
+            "ix_jobs_validation_dataset_id",
+            "validation_dataset_id",
+            postgresql_where=text("validation_dataset_id IS NOT NULL"),
+        ),
+        {"postgresql_with": {"fillfactor": 70}},  # room for heartbeats to stay on their page
+    )
+
+
+class IdempotencyKeyRow(Base):
+    """Which job a client's key made, for as long as the job is remembered."""
+
+    __tablename__ = "idempotency_keys"
+
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"), primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    body_sha256: Mapped[str]
+    # Checked at commit: the key is taken first, so that of many first uses one alone makes a job.
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", deferrable=True, initially="DEFERRED"))
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+
+    __table_args__ = (CheckConstraint("length(key) BETWEEN 1 AND 255", name="key"),)
+
+
+class RunRow(Base):
+    """One attempt at a job."""
+
+    __tablename__ = "runs"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"))
+    attempt: Mapped[int]
+    fence: Mapped[int] = mapped_column(BigInteger)
+    worker: Mapped[str]
+    started_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    ended_at: Mapped[datetime | None]
+    outcome: Mapped[str | None]
+    error_code: Mapped[str | None]
+    exit: Mapped[int | None] = mapped_column(Integer)
+    log_tail: Mapped[str | None]
+
+    __table_args__ = (
+        UniqueConstraint("job_id", "fence"),
+        CheckConstraint("(ended_at IS NULL) = (outcome IS NULL)", name="outcome"),
+    )
+
+
+class EventRow(Base):
+    """A past-tense fact (``event``), or what the job looked like after it (``status``)."""
+
+    __tablename__ = "events"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
+    seq: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    kind: Mapped[str] = mapped_column(server_default="event")
+    name: Mapped[str]
+    data: Mapped[Json]
+    fence: Mapped[int] = mapped_column(BigInteger)
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+
+    __table_args__ = (
+        CheckConstraint("kind IN ('event', 'status')", name="kind"),
+        Index(
+            "uq_events_terminal",
+            "job_id",
+            unique=True,
+            postgresql_where=text(f"kind = 'event' AND name IN {_one_of(TERMINAL_EVENTS)}"),
+        ),
+    )
+
+
+class MetricRow(Base):
+    """The numbers of one step. A step that runs again after a loss replaces its row."""
+
+    __tablename__ = "metrics"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
+    step: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    seq: Mapped[int] = mapped_column(BigInteger)
+    numbers: Mapped[Json]
+    fence: Mapped[int] = mapped_column(BigInteger)
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+
+    __table_args__ = (
+        CheckConstraint("step >= 0", name="step"),
+        Index("uq_metrics_job_id_seq", "job_id", "seq", unique=True),
+    )
+
+
+class CheckpointRow(Base):
+    """Where a job can go on."""
+
+    __tablename__ = "checkpoints"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"))
+    fence: Mapped[int] = mapped_column(BigInteger)
+    step: Mapped[int] = mapped_column(BigInteger)
+    manifest: Mapped[Json]
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+
+    __table_args__ = (
+        UniqueConstraint("job_id", "step", "fence"),
+        CheckConstraint("step > 0", name="step"),
+    )
+
+
+class ResultRow(Base):
+    """The frozen record of a run that succeeded."""
+
+    __tablename__ = "results"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), unique=True)
+    fence: Mapped[int] = mapped_column(BigInteger)
+    record: Mapped[Json]
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+
+
+class ArtifactRecord(Base):
+    """A stored result; it refers only to bytes that were read back."""
+
+    __tablename__ = "artifacts"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"))
+    fence: Mapped[int] = mapped_column(BigInteger)
+    name: Mapped[str]
+    kind: Mapped[str]
+    sha256: Mapped[str]
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    blob_key: Mapped[str] = mapped_column(index=True)
+    media_type: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+
+    __table_args__ = (
+        UniqueConstraint("job_id", "name"),
+        CheckConstraint(_SHA256, name="sha256"),
+        CheckConstraint("bytes >= 0", name="bytes"),
+    )

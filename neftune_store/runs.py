@@ -1,0 +1,171 @@
+"""What a run writes while it goes on: metrics, facts, progress, checkpoints. Every write under the fence.
+
+Keep these transactions to data already in memory: whoever is frozen inside one holds the job's row until
+the server ends the session.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import bindparam, func, insert, select, text, update
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.orm import Session
+from sqlalchemy.types import BigInteger, Text
+
+from neftune_store.claims import Claim, claim_next
+from neftune_store.clean import clean_json, log_tail
+from neftune_store.errors import InvalidMove, StoreError
+from neftune_store.ids import new_id
+from neftune_store.job import Run, run_of
+from neftune_store.journal import JOBS_CHANNEL, Fact, change, event_row, notify
+from neftune_store.leases import fenced, heartbeat
+from neftune_store.models import CheckpointRow, EventRow, JobRow, RunRow
+
+__all__ = [
+    "Claim",
+    "Run",
+    "add_event",
+    "claim_next",
+    "commit_checkpoint",
+    "fenced",
+    "heartbeat",
+    "runs_of",
+    "set_log_tail",
+    "set_progress",
+    "set_resolved",
+    "write_metrics",
+]
+
+RESERVED = ("job.", "run.started", "run.lost", "run.requeued", "rewound", "status")
+BASE_STEP = 0  # measured before training
+
+_METRICS = text(
+    """
+    INSERT INTO metrics (job_id, step, seq, numbers, fence)
+    SELECT :job, step, :first + place, numbers::jsonb, :fence
+    FROM unnest(:steps, :numbers) WITH ORDINALITY AS given(step, numbers, place)
+    ON CONFLICT (job_id, step) DO UPDATE
+    SET numbers = metrics.numbers || excluded.numbers, seq = excluded.seq, fence = excluded.fence
+    """
+).bindparams(bindparam("steps", type_=ARRAY(BigInteger)), bindparam("numbers", type_=ARRAY(Text)))
+
+Values = Mapping[str, float | None]
+
+
+def write_metrics(
+    session: Session,
+    claim: Claim,
+    rows: Sequence[tuple[int, Values]],
+    *,
+    progress: Mapping[str, Any] | None = None,
+) -> int:
+    """Write the numbers of some steps, and the progress with them; give the last number taken.
+
+    A step that is there already is merged, so a batch whose commit was in doubt may be sent again.
+    """
+    row = fenced(session, claim)
+    steps = _merged(rows)
+    if not steps:
+        return row.last_seq
+    summary = dict(row.metrics_summary)
+    for step, values in steps.items():
+        summary.update(values)
+        if step == BASE_STEP and values.get("eval_loss") is not None:
+            summary["base_eval_loss"] = values["eval_loss"]
+    changes: dict[str, Any] = {
+        "last_seq": row.last_seq + len(steps),
+        "metrics_summary": summary,
+        "live_step": max(steps),
+        "progress_at": func.clock_timestamp(),
+    }
+    if progress is not None:
+        changes["progress"] = clean_json(dict(progress))
+    _write(session, claim, changes)
+    session.execute(
+        _METRICS,
+        {
+            "job": claim.job_id,
+            "fence": claim.fence,
+            "first": row.last_seq,
+            "steps": list(steps),
+            "numbers": [json.dumps(values) for values in steps.values()],
+        },
+    )
+    notify(session, JOBS_CHANNEL, claim.job_id)
+    return row.last_seq + len(steps)
+
+
+def add_event(session: Session, claim: Claim, name: str, data: Mapping[str, Any]) -> int:
+    """Write down a fact about the run; give its number. Facts about the job itself are not a run's to tell."""
+    if name.startswith(RESERVED):
+        raise StoreError(f"A run cannot tell {name}; choose another name for the event.")
+    row = fenced(session, claim)
+    _write(session, claim, {"last_seq": row.last_seq + 1})
+    values = event_row(claim.job_id, row.last_seq + 1, claim.fence, name, data)
+    session.execute(insert(EventRow).values(**values))
+    notify(session, JOBS_CHANNEL, claim.job_id)
+    return row.last_seq + 1
+
+
+def set_progress(session: Session, claim: Claim, progress: Mapping[str, Any]) -> None:
+    """Say how far the run is. Shown with the job; the curve is drawn from metrics."""
+    fenced(session, claim)
+    _write(session, claim, {"progress": clean_json(dict(progress)), "progress_at": func.clock_timestamp()})
+
+
+def set_resolved(session: Session, claim: Claim, resolved: Mapping[str, Any]) -> None:
+    """Keep what ``auto`` came to mean, merged over what an earlier attempt has resolved."""
+    row = fenced(session, claim)
+    merged = {**(row.resolved or {}), **clean_json(dict(resolved))}
+    _write(session, claim, {"resolved": merged})
+
+
+def set_log_tail(session: Session, claim: Claim, log: str) -> None:
+    """Show the end of the log while the run goes on."""
+    fenced(session, claim)
+    session.execute(update(RunRow).where(RunRow.id == claim.run_id).values(log_tail=log_tail(log)))
+
+
+def commit_checkpoint(session: Session, claim: Claim, step: int, manifest: Mapping[str, Any]) -> str:
+    """Make ``step`` the place to go on from. New ground ends a row of crashes."""
+    row = fenced(session, claim)
+    if step <= row.committed_step:
+        raise InvalidMove(f"Step {row.committed_step} is committed already; a checkpoint cannot go back.")
+    checkpoint = new_id("ckpt")
+    session.execute(
+        insert(CheckpointRow).values(
+            id=checkpoint,
+            job_id=claim.job_id,
+            fence=claim.fence,
+            step=step,
+            manifest=clean_json(dict(manifest)),
+        )
+    )
+    values = {"committed_step": step, "ckpt_id": checkpoint, "crashes": 0, "infra_errors": 0}
+    change(session, claim.job_id, (), values, [Fact("checkpoint.committed", {"step": step})])
+    return checkpoint
+
+
+def runs_of(session: Session, project_id: str, job_id: str) -> list[Run]:
+    """List the attempts at a job, first to last."""
+    found = (
+        select(RunRow)
+        .join(JobRow, JobRow.id == RunRow.job_id)
+        .where(JobRow.project_id == project_id, JobRow.id == job_id, JobRow.deleted_at.is_(None))
+        .order_by(RunRow.fence)
+    )
+    return [run_of(row) for row in session.scalars(found)]
+
+
+def _write(session: Session, claim: Claim, values: Mapping[str, Any]) -> None:
+    statement = update(JobRow).where(JobRow.id == claim.job_id).values(**values)
+    session.execute(statement, execution_options={"synchronize_session": False})
+
+
+def _merged(rows: Sequence[tuple[int, Values]]) -> dict[int, dict[str, float | None]]:
+    """Bring a batch into step order; a step that comes twice becomes one row."""
+    steps: dict[int, dict[str, float | None]] = {}
+    for step, values in rows:
+        steps.setdefault(step, {}).update(clean_json(dict(values)))
+    return dict(sorted(steps.items()))

@@ -1,0 +1,82 @@
+"""Where rows, blobs and bells live, and the numbers of the lease.
+
+Built once at start-up and passed on. Other packages extend this class with what only they need.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+
+def with_driver(url: str) -> str:
+    """Name the driver, so that the URL every other tool takes works here too."""
+    for plain in ("postgresql://", "postgres://"):
+        if url.startswith(plain):
+            return "postgresql+psycopg://" + url.removeprefix(plain)
+    return url
+
+
+def _split(separator: str) -> BeforeValidator:
+    def split(given: object) -> object:
+        if not isinstance(given, str):
+            return given
+        return tuple(part.strip() for part in given.split(separator) if part.strip())
+
+    return BeforeValidator(split)
+
+
+def _on(given: object) -> object:
+    return given.strip().lower() if isinstance(given, str) else given
+
+
+DatabaseUrl = Annotated[str, AfterValidator(with_driver)]
+Patterns = Annotated[tuple[str, ...], NoDecode, _split(",")]
+Paths = Annotated[tuple[Path, ...], NoDecode, _split(os.pathsep)]
+
+
+class StoreSettings(BaseSettings):
+    """What everything that remembers needs to know."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+    database_url: DatabaseUrl = Field(description="postgresql://user:password@host/name")
+    redis_url: str = Field("redis://127.0.0.1:6379/0", description="The broker: a bell, never the truth.")
+    storage_url: str = Field(description="file:///folder, or s3://bucket/prefix")
+    s3_endpoint_url: str | None = Field(None, description="For S3-compatible stores; http:// is allowed.")
+    aws_access_key_id: SecretStr | None = None
+    aws_secret_access_key: SecretStr | None = None
+    aws_region: str = "us-east-1"
+
+    lease_seconds: float = Field(60, gt=0, le=3600, description="How long a claim lives without heartbeat.")
+    heartbeat_seconds: float = Field(15, gt=0, le=600)
+    lease_stop_seconds: float = Field(
+        45, gt=0, le=3600, description="A supervisor without a good heartbeat for so long stops its runner."
+    )
+    reconcile_seconds: float = Field(5, gt=0, le=600, description="Seconds between looks at lost leases.")
+
+    allowed_models: Patterns = Field((), description="Patterns of model ids that may be used.")
+    models_dirs: Paths = Field((), description="Folders with models as <folder>/<org>/<name>.")
+    hub: Annotated[bool, BeforeValidator(_on)] = Field(False, description="May models be fetched? on | off")
+    model_cache: Path | None = Field(None, description="Where fetched models are kept.")
+
+    max_dataset_bytes: int = Field(2 * 1024**3, ge=1)
+    max_dataset_rows: int = Field(2_000_000, ge=1)
+    queue_limit: int = Field(100, ge=1, description="Queued jobs a project may have.")
+
+    @field_validator("storage_url")
+    @classmethod
+    def _known_storage(cls, url: str) -> str:
+        if not url.startswith(("file:///", "s3://")):
+            raise ValueError("STORAGE_URL must start with file:/// or s3://")
+        return url
+
+    @model_validator(mode="after")
+    def _runner_dies_before_its_lease(self) -> Self:
+        if not self.heartbeat_seconds < self.lease_stop_seconds < self.lease_seconds:
+            raise ValueError(
+                "HEARTBEAT_SECONDS < LEASE_STOP_SECONDS < LEASE_SECONDS must hold, or two runs could overlap"
+            )
+        return self

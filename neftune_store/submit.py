@@ -1,0 +1,121 @@
+"""Submitting: a job, its first event and the client's key, in one transaction.
+
+"Run this job" is the queued row itself. Whoever rings a bell does so after the commit.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from neftune_core.spec import JobSpec
+from neftune_store.datasets import DatasetLedger
+from neftune_store.errors import IdempotencyConflict, JobDeleted, QueueFull
+from neftune_store.ids import new_id
+from neftune_store.job import Job, job_of
+from neftune_store.journal import FRESH, Fact, write_down
+from neftune_store.lifecycle import Status
+from neftune_store.models import IdempotencyKeyRow, JobRow, ProjectRow
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The job this one repeats, if any."""
+
+    retry_of: str | None = None
+    clone_of: str | None = None
+
+
+def submit(  # noqa: PLR0913 - what was asked, by whom, and under which limit
+    session: Session,
+    project_id: str,
+    spec: JobSpec,
+    *,
+    idempotency_key: str | None,
+    origin: Origin,
+    queue_limit: int,
+) -> tuple[Job, bool]:
+    """Write the job down, or find the one this key has made. Tells whether the job is new."""
+    body = spec.model_dump(mode="json")
+    digest = sha256_of(body)
+    job_id = new_id("job")
+    if idempotency_key is not None:
+        known = _take_key(session, project_id, idempotency_key, _body_of(digest, origin), job_id)
+        if known is not None:
+            return known, False
+    _check_room(session, project_id, queue_limit)
+    datasets = DatasetLedger(session)
+    datasets.hold(project_id, spec.dataset)
+    if spec.validation.dataset is not None:
+        datasets.hold(project_id, spec.validation.dataset)
+    values = {
+        "id": job_id,
+        "project_id": project_id,
+        "name": spec.name,
+        "model": spec.model,
+        "alpha": spec.alpha,
+        "tags": list(spec.tags),
+        "priority": spec.resources.priority,
+        "spec": body,
+        "spec_sha256": digest,
+        "dataset_id": spec.dataset,
+        "validation_dataset_id": spec.validation.dataset,
+        "retry_of": origin.retry_of,
+        "clone_of": origin.clone_of,
+        "last_seq": 2,
+    }
+    row = session.scalars(insert(JobRow).values(**values).returning(JobRow), execution_options=FRESH).one()
+    write_down(session, row, [Fact("job.queued", {"attempt": 0})])
+    return job_of(row), True
+
+
+def sha256_of(body: dict[str, Any]) -> str:
+    """Hash a spec: the same for the same meaning, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _body_of(digest: str, origin: Origin) -> str:
+    if origin == Origin():
+        return digest
+    return sha256_of({"spec": digest, "retry_of": origin.retry_of, "clone_of": origin.clone_of})
+
+
+def _take_key(session: Session, project_id: str, key: str, body_sha256: str, job_id: str) -> Job | None:
+    """Take the key for ``job_id``; a key that is taken gives the job it made.
+
+    Of many first uses at once one inserts; the others wait here for its commit and then see its row.
+    """
+    taken = (
+        insert(IdempotencyKeyRow)
+        .values(project_id=project_id, key=key, body_sha256=body_sha256, job_id=job_id)
+        .on_conflict_do_nothing()
+        .returning(IdempotencyKeyRow.job_id)
+    )
+    if session.scalar(taken) is not None:
+        return None
+    found = select(IdempotencyKeyRow).where(
+        IdempotencyKeyRow.project_id == project_id, IdempotencyKeyRow.key == key
+    )
+    earlier = session.scalars(found).one()
+    if earlier.body_sha256 != body_sha256:
+        raise IdempotencyConflict
+    row = session.scalars(select(JobRow).where(JobRow.id == earlier.job_id)).one()
+    if row.deleted_at is not None:
+        raise JobDeleted
+    return job_of(row)
+
+
+def _check_room(session: Session, project_id: str, queue_limit: int) -> None:
+    """Refuse one job too many; the lock on the project makes the count exact."""
+    session.execute(select(ProjectRow.id).where(ProjectRow.id == project_id).with_for_update(key_share=True))
+    queued = (
+        select(JobRow.id)
+        .where(JobRow.project_id == project_id, JobRow.status == Status.QUEUED)
+        .limit(queue_limit)
+    )
+    if (session.scalar(select(func.count()).select_from(queued.subquery())) or 0) >= queue_limit:
+        raise QueueFull(queue_limit)
