@@ -28,7 +28,7 @@ RUN if [ -n "$TORCH_INDEX" ]; then \
 
 FROM base AS app
 WORKDIR /app
-COPY docker/entrypoint docker/init_secrets.py docker/prepare.py docker/
+COPY docker/entrypoint docker/init_secrets.py docker/prepare.py docker/worker_health.py docker/
 COPY migrations migrations
 COPY neftune_core neftune_core
 COPY neftune_store neftune_store

@@ -74,5 +74,17 @@ fmt: setup ## Format and mend what ruff can mend
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+migrate: setup ## Bring the database in DATABASE_URL up to the newest schema
+	@test -n "$$DATABASE_URL" || { echo "Set DATABASE_URL=postgresql://user:password@host/name."; exit 2; }
+	$(BIN)/alembic upgrade head
+
+revision: setup ## Write a migration for what changed in the tables: make revision m="add runs"
+	@test -n "$(m)" || { echo 'Say what changes: make revision m="add runs"'; exit 2; }
+	@test -n "$$DATABASE_URL" || { echo "Set DATABASE_URL to a migrated database to compare with."; exit 2; }
+	$(BIN)/alembic revision --autogenerate -m "$(m)"
+
+base-model: setup ## Train the bundled base model again, from text and seed (minutes, 2 cores)
+	$(TESTING) $(BIN)/python -m standalone.base_model standalone/models/neftune/demo-base
+
 clean: ## Remove .venv and the caches; data in NEFTUNE_HOME stays
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
