@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +58,21 @@ def start(program: Program, log: IO[bytes]) -> "subprocess.Popen[bytes]":
         # after the change of user, which would clear it
         preexec_fn=_die_with_parent(program.on_parent_death),  # noqa: PLW1509 - one prctl, no lock is taken
     )
+
+
+def never() -> bool:
+    """Nobody is in a hurry."""
+    return False
+
+
+def wait(process: "subprocess.Popen[bytes]", timeout_s: float, hurry: Callable[[], bool] = never) -> bool:
+    """Wait for its end; False when time is up or somebody is in a hurry."""
+    end = time.monotonic() + timeout_s
+    while process.poll() is None:
+        if hurry() or time.monotonic() > end:
+            return False
+        time.sleep(0.02)
+    return True
 
 
 def _die_with_parent(sent: signal.Signals) -> Callable[[], None]:

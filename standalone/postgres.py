@@ -14,7 +14,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
@@ -24,6 +24,7 @@ import psycopg
 
 from standalone import leash
 from standalone.errors import HomeUnusable, ServiceFailed
+from standalone.home import write_secret
 from standalone.leash import Account, Program
 from standalone.postgres_account import account_for, give
 from standalone.postgres_binaries import MAJOR, binaries
@@ -60,12 +61,14 @@ class EmbeddedPostgres:
 
     def start(self, timeout_s: float = 120) -> str:
         """Start the server, recovering from a crash if need be, and wait until it answers."""
+        self._end()  # a dead process of an earlier start
         self._prepare_folders()
         self._bin = binaries(self._root, self._account)
+        if self._data.exists():
+            self._check_version()
         password = self._password()
         if not self._data.exists():
             self._create(password)
-        self._check_version()
         self._end_predecessor()
         folder = self._sockets.open(self._account)
         options = {**self._settings, "unix_socket_directories": str(folder)}
@@ -80,16 +83,19 @@ class EmbeddedPostgres:
         self._wait(url.replace("+psycopg", ""), timeout_s)
         return url
 
-    def stop(self, timeout_s: float = 30) -> None:
+    def stop(self, hurry: Callable[[], bool] = leash.never) -> None:
         """Shut down cleanly: first politely, then firmly."""
+        self._end(hurry)
+        self._sockets.close()
+
+    def _end(self, hurry: Callable[[], bool] = leash.never) -> None:
         process, self.process = self.process, None
         if process is not None:
             for sent in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
                 process.send_signal(sent)
-                with suppress(subprocess.TimeoutExpired):
-                    process.wait(timeout_s)
+                if leash.wait(process, 30, hurry):
                     break
-        self._sockets.close()
+            process.wait()
 
     def _prepare_folders(self) -> None:
         self._home.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -105,13 +111,7 @@ class EmbeddedPostgres:
         if self._data.exists():
             self._end_predecessor()
             self._single_user(self._data, f"ALTER ROLE {ROLE} PASSWORD '{password}';\n")
-        draft = self._password_file.with_suffix(".new")
-        draft.unlink(missing_ok=True)
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(password)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(self._password_file)
+        write_secret(self._password_file, password)
         return password
 
     def _create(self, password: str) -> None:

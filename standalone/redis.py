@@ -11,7 +11,7 @@ import signal
 import socket
 import subprocess
 import time
-from contextlib import suppress
+from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
 from urllib.parse import quote
@@ -37,6 +37,7 @@ class EmbeddedRedis:
 
     def start(self, timeout_s: float = 30) -> str:
         """Start the server and wait until it answers."""
+        self._end()  # a dead process of an earlier start
         self._home.mkdir(mode=0o700, parents=True, exist_ok=True)
         for folder in (self._home / "logs", self._root):
             folder.mkdir(mode=0o700, exist_ok=True)
@@ -48,16 +49,18 @@ class EmbeddedRedis:
         self._wait(path, timeout_s)
         return f"redis+socket://{quote(str(path))}"
 
-    def stop(self, timeout_s: float = 10) -> None:
+    def stop(self, hurry: Callable[[], bool] = leash.never) -> None:
         """Stop the server."""
+        self._end(hurry)
+        self._sockets.close()
+
+    def _end(self, hurry: Callable[[], bool] = leash.never) -> None:
         process, self.process = self.process, None
         if process is not None:
-            for sent in (signal.SIGTERM, signal.SIGKILL):
-                process.send_signal(sent)
-                with suppress(subprocess.TimeoutExpired):
-                    process.wait(timeout_s)
-                    break
-        self._sockets.close()
+            process.terminate()
+            if not leash.wait(process, 10, hurry):
+                process.kill()
+            process.wait()
 
     def _wait(self, path: Path, timeout_s: float) -> None:
         end = time.monotonic() + timeout_s

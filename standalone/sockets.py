@@ -22,8 +22,12 @@ class SocketFolder:
         self._elsewhere: Path | None = None
 
     def open(self, account: Account | None = None) -> Path:
-        """Make the folder, empty and open for the account only."""
-        self._forget_predecessor()
+        """Make the folder, empty and open for the account only; the same one each time until ``close``."""
+        if self._elsewhere is not None:
+            for left in self._elsewhere.iterdir():
+                left.unlink()
+            return self._elsewhere
+        self._forget_predecessor(account)
         folder = self._wanted
         if self._fits(folder):
             shutil.rmtree(folder, ignore_errors=True)
@@ -52,12 +56,13 @@ class SocketFolder:
             f"No place for a socket: {self._wanted} is too long and no temporary folder is writable."
         )
 
-    def _forget_predecessor(self) -> None:
+    def _forget_predecessor(self, account: Account | None) -> None:
         """A folder that ``kill -9`` left behind; only one that is a private folder of ours is touched."""
         try:
             left = Path(self._note.read_text())
         except FileNotFoundError:
             return
-        if left.name.startswith("neftune-") and left.is_dir() and not left.is_symlink():
+        owner = account.uid if account else os.geteuid()
+        if left.is_dir() and not left.is_symlink() and left.stat().st_uid == owner:
             shutil.rmtree(left, ignore_errors=True)
         self._note.unlink()

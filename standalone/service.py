@@ -1,0 +1,145 @@
+"""The whole service on one machine: what is started, with which environment, in which order.
+
+Knows the home, the embedded servers and the three modules of ours. Knows nothing of the terminal: what
+happens is told to ``say``.
+"""
+
+import http.client
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from neftune_store.db import make_engine, migrate, unit_of_work
+from neftune_store.projects import ProjectLedger
+from standalone import address
+from standalone.children import Children, ModuleChild, Say
+from standalone.errors import ServiceFailed
+from standalone.home import Home
+from standalone.postgres import EmbeddedPostgres
+from standalone.redis import EmbeddedRedis
+from standalone.settings import StandaloneSettings
+
+_WORKER_GRACE_S = 60.0  # a run finishes its step, gives the job back and says so: 30 s at most
+_BUNDLED = Path(__file__).parent / "models"
+
+
+class Service:
+    """Starts everything, looks after it, stops it."""
+
+    def __init__(self, home: Home, settings: StandaloneSettings, port: int, say: Say) -> None:
+        self.url = address.url(settings.host, port)
+        self.api_key = ""
+        self._home = home
+        self._settings = settings
+        self._port = port
+        self._say = say
+        self._children = Children(say)
+
+    def start(self) -> None:
+        """Start all and wait until the api can do its work."""
+        self._home.announce(self.url)
+        preset = self._settings.neftune_api_key
+        self.api_key = self._home.api_key(preset.get_secret_value() if preset else None)
+        database_url = self._database()
+        redis_url = self._settings.redis_url or self._embedded(EmbeddedRedis(self._home.path))
+        migrate(database_url)
+        self._ensure_key(database_url)
+        env = self._environment(database_url, redis_url)
+        for name, module, grace_s in _MODULES:
+            self._children.start(ModuleChild(name, module, env, self._home.log(name), grace_s))
+        self._wait_ready()
+
+    def tend(self) -> None:
+        """Start again what died. Call often."""
+        self._children.tend()
+
+    def stop(self, hurry: Callable[[], bool] = lambda: False) -> None:
+        """Stop all: worker, reconciler, api, then the servers."""
+        self._children.stop(hurry)
+
+    def _database(self) -> str:
+        if self._settings.database_url:
+            return self._settings.database_url
+        return self._embedded(EmbeddedPostgres(self._home.path))
+
+    def _embedded(self, server: EmbeddedPostgres | EmbeddedRedis) -> str:
+        self._home.log(server.name)
+        began = time.monotonic()
+        started = self._children.start(server)
+        self._say(server.name, f"ready after {time.monotonic() - began:.1f} s")
+        return str(started)
+
+    def _ensure_key(self, database_url: str) -> None:
+        engine = make_engine(database_url, pool_size=1, application_name="standalone")
+        try:
+            with unit_of_work(engine) as session:
+                projects = ProjectLedger(session)
+                projects.ensure_key(self.api_key, projects.ensure_default().id, "standalone")
+        finally:
+            engine.dispose()
+
+    def _environment(self, database_url: str, redis_url: str) -> dict[str, str]:
+        settings, home = self._settings, self._home
+        spool = home.path / "spool"
+        shutil.rmtree(spool, ignore_errors=True)  # what a killed api left half read
+        dirs = [str(_BUNDLED), str(home.folder("models")), *filter(None, [settings.models_dirs])]
+        env = {name: value for name, value in os.environ.items() if name != "NEFTUNE_API_KEY"}
+        return env | {
+            "DATABASE_URL": database_url,
+            "REDIS_URL": redis_url,
+            "STORAGE_URL": settings.storage_url or home.folder("blobs").as_uri(),
+            "MODELS_DIRS": os.pathsep.join(dirs),
+            "ALLOWED_MODELS": _allowed(settings, dirs),
+            "HUB": settings.hub,
+            "MODEL_CACHE": str(settings.model_cache or home.folder("model-cache")),
+            "WORK_DIR": str(home.folder("work")),
+            "SPOOL_DIR": str(home.folder("spool")),
+            "HOST": settings.host,
+            "PORT": str(self._port),
+            "PYTHONUNBUFFERED": "1",
+        }
+
+    def _wait_ready(self, timeout_s: float = 90) -> None:
+        """Wait for /readyz; a child that dies meanwhile is told with the end of its log."""
+        end = time.monotonic() + timeout_s
+        while not _ready(address.reachable(self._settings.host), self._port):
+            if (dead := self._children.dead()) or time.monotonic() > end:
+                name = dead or "api"
+                log = self._home.log(name)
+                last = log.read_text(errors="replace")[-2000:] if log.exists() else ""
+                raise ServiceFailed(f"The {name} did not start; the end of {log}:\n{last}")
+            time.sleep(0.1)
+        self._say("api", f"ready on {self.url}")
+
+
+# In the order of starting; leaving is the reverse: the worker first, while all else still answers.
+_MODULES = (
+    ("api", "api", 15.0),
+    ("reconciler", "worker.reconcile", 15.0),
+    ("worker", "worker", _WORKER_GRACE_S),
+)
+
+
+def _allowed(settings: StandaloneSettings, dirs: list[str]) -> str:
+    """Whatever lies in our folders; of the hub only what the operator named."""
+    if settings.hub.strip().lower() != "on":
+        return settings.allowed_models or "*"
+    local = sorted(
+        f"{config.parent.parent.name}/{config.parent.name}"
+        for folder in os.pathsep.join(dirs).split(os.pathsep)
+        for config in Path(folder).glob("*/*/config.json")
+    )
+    return ",".join([*local, *filter(None, [settings.allowed_models])])
+
+
+def _ready(host: str, port: int) -> bool:
+    line = http.client.HTTPConnection(host, port, timeout=5)
+    try:
+        line.request("GET", "/readyz")
+        return line.getresponse().status == http.HTTPStatus.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        line.close()

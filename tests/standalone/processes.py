@@ -1,0 +1,107 @@
+"""What runs on this machine, seen from outside; and how to run something as another user."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+
+import psutil
+
+ROOT = Path(__file__).resolve().parents[2]
+NOBODY = 65534
+IS_ROOT = os.geteuid() == 0
+
+
+def of_home(home: Path) -> list[psutil.Process]:
+    """Every process that names the home in its command line, environment, folder or open sockets' folder."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            words = [*process.cmdline(), *process.environ().values(), process.cwd()]
+        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+            continue
+        if process.pid != os.getpid() and any(str(home) in word for word in words):
+            found.append(process)
+    return found
+
+
+def eventually(true: Callable[[], object], timeout_s: float = 20) -> bool:
+    """Whether it becomes true in time."""
+    end = time.monotonic() + timeout_s
+    while time.monotonic() < end:
+        if true():
+            return True
+        time.sleep(0.05)
+    return bool(true())
+
+
+def modes(folder: Path) -> dict[Path, tuple[int, int, int]]:
+    """Mode and owner of a folder, its files one level down, and all folders above it."""
+    return {
+        path: (found.st_mode, found.st_uid, found.st_gid)
+        for path in (folder, *folder.parents, *folder.iterdir())
+        if (found := path.lstat())
+    }
+
+
+def python(code: str, *arguments: object, as_nobody: bool = False, **env: str) -> subprocess.Popen[str]:
+    """Run code in a process of its own, perhaps as an ordinary user."""
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return start(command, env, as_nobody=as_nobody)
+
+
+def start(command: list[str], env: Mapping[str, str], *, as_nobody: bool = False) -> subprocess.Popen[str]:
+    """Start a command in a session of its own, its output in a pipe."""
+    everything = {**_bare(), **env}
+    if as_nobody:
+        command = [*python_of_nobody(), *command[1:]]
+        everything |= {"PYTHONPATH": _PACKAGES, "HOME": "/nonexistent"}
+    return subprocess.Popen(
+        command,
+        env=everything,
+        cwd="/" if as_nobody else ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def _bare() -> dict[str, str]:
+    """Our environment without what would choose other servers or another home."""
+    ours = (
+        "DATABASE_URL",
+        "REDIS_URL",
+        "STORAGE_URL",
+        "HOST",
+        "PORT",
+        "HUB",
+        "ALLOWED_MODELS",
+        "MODELS_DIRS",
+    )
+    return {name: value for name, value in os.environ.items() if name not in ours and "NEFTUNE" not in name}
+
+
+@cache
+def python_of_nobody() -> tuple[str, ...]:
+    """How an ordinary user starts a Python of our version with our packages.
+
+    Ours may lie in a home that is closed for others: then the system's, if it fits, else ours with leave
+    to read everything (and to write nothing).
+    """
+    ordinary = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
+    reading = (*ordinary, "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search")
+    system = f"/usr/bin/python{sys.version_info.major}.{sys.version_info.minor}"
+    for command in ((*ordinary, sys.executable), (*ordinary, system), (*reading, sys.executable)):
+        env = {"PYTHONPATH": _PACKAGES, "PATH": os.defpath}
+        trial = [*command, "-c", "import standalone.service, celery, uvicorn, redis"]
+        if subprocess.run(trial, env=env, cwd="/", capture_output=True, check=False).returncode == 0:
+            return command
+    raise AssertionError("no Python here that an ordinary user may run")
+
+
+_PACKAGES = os.pathsep.join([str(ROOT), *(path for path in sys.path if "site-packages" in path)])
