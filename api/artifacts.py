@@ -1,0 +1,151 @@
+"""Downloads: artifacts, the record and the log of a job.
+
+Names are looked up among a job's rows and never become part of a path. The entity tag is the SHA-256 of
+the bytes, so a download can be checked and gone on with.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Annotated, Any
+from urllib.parse import quote
+
+from fastapi import APIRouter, Path, Request, Response
+from starlette.responses import StreamingResponse
+
+from api.deps import Artifacts, JobId, Reader, problems, visible_artifact
+from api.refusals import BadRange
+from api.shapes import ArtifactRead, Listing
+from neftune_store.artifacts import Artifact
+from neftune_store.blobs import Blobs
+from neftune_store.db import unit_of_work
+from neftune_store.errors import ArtifactNotFound
+from neftune_store.projects import Principal
+from neftune_store.runs import runs_of
+
+router = APIRouter(prefix="/jobs/{job_id}", tags=["artifacts"])
+
+_RANGE = re.compile(r"bytes=(?P<first>[0-9]{0,18})-(?P<last>[0-9]{0,18})")
+_TEXT = "text/plain; charset=utf-8"
+_TAR = "application/x-tar"
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,254}$"
+
+Name = Annotated[str, Path(description="Such as adapter, adapter/adapter_config.json, metrics.csv, log.")]
+
+
+@router.get("/artifacts", summary="List what a job has made", responses=problems(401, 404))
+def list_artifacts(who: Reader, artifacts: Artifacts, job_id: JobId) -> Listing[ArtifactRead]:
+    """List the artifacts that can be downloaded; all of them on one page."""
+    found = artifacts.list(who.project_id, job_id)
+    return Listing(items=[ArtifactRead.of(job_id, one) for one in found], next=None)
+
+
+@router.get(
+    "/artifacts/{name:path}",
+    summary="Download an artifact",
+    response_class=Response,
+    responses={
+        200: {"content": {"application/octet-stream": {}}},
+        206: {},
+        304: {},
+        **problems(401, 404, 416),
+    },
+)
+def download(request: Request, who: Reader, job_id: JobId, name: Name) -> Response:
+    """Send the bytes; ``If-None-Match`` and one ``Range`` are understood."""
+    if not re.match(_NAME, name):
+        raise ArtifactNotFound
+    return sent(request, visible_artifact(request, who, job_id, name), request.app.state.blobs)
+
+
+@router.get("/record", summary="Read the frozen record of a run", responses=problems(401, 404))
+def record(who: Reader, artifacts: Artifacts, job_id: JobId) -> dict[str, Any]:
+    """Tell what exactly was run: resolved spec, versions, hashes, noise verification, probe."""
+    return artifacts.record(who.project_id, job_id)
+
+
+@router.get("/log", summary="Read the runner's log", response_class=Response, responses=problems(401, 404))
+def log(request: Request, who: Reader, job_id: JobId) -> Response:
+    """Send the log of the run: whole once the job has succeeded, before that the end of the last attempt."""
+    try:
+        artifact = visible_artifact(request, who, job_id, "log")
+    except ArtifactNotFound:
+        return Response(_tail(request, who, job_id), media_type=_TEXT)
+    answer = sent(request, artifact, request.app.state.blobs)
+    answer.headers["content-type"] = _TEXT
+    return answer
+
+
+def _tail(request: Request, who: Principal, job_id: str) -> str:
+    with unit_of_work(request.app.state.engine) as session:
+        runs = runs_of(session, who.project_id, job_id)
+    return (runs[-1].log_tail or "") if runs else ""
+
+
+def sent(request: Request, artifact: Artifact, blobs: Blobs) -> Response:
+    """Answer with an artifact, or with the part of it that was asked for."""
+    tag = f'"{artifact.sha256}"'
+    headers = {
+        "etag": tag,
+        "accept-ranges": "bytes",
+        "cache-control": "private, no-cache",
+        "content-disposition": _attachment(artifact),
+    }
+    if _matches(request.headers.get("if-none-match"), tag):
+        return Response(status_code=304, headers=headers)
+    start, end, status = 0, artifact.bytes, 200
+    wanted = request.headers.get("range")
+    if wanted is not None and request.headers.get("if-range", tag) == tag:
+        found = _part(wanted, artifact.bytes)
+        if found is not None:
+            start, end = found
+            status = 206
+            headers["content-range"] = f"bytes {start}-{end - 1}/{artifact.bytes}"
+    headers["content-length"] = str(end - start)
+    media_type = _TAR if artifact.media_type == _TAR else "application/octet-stream"
+    return StreamingResponse(
+        _begun(blobs.stream(artifact.blob_key, start, end)) if end > start else iter(()),
+        status_code=status,
+        media_type=media_type,
+        headers=headers,
+    )
+
+
+def _begun(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Fetch the first piece now, so that storage that is away is a 503 and not a broken download."""
+    first = next(chunks, b"")
+
+    def go_on() -> Iterator[bytes]:
+        yield first
+        yield from chunks
+
+    return go_on()
+
+
+def _part(wanted: str, size: int) -> tuple[int, int] | None:
+    """Read one range as [start, end); what is not exactly one range is ignored, as HTTP allows."""
+    match = _RANGE.fullmatch(wanted)
+    if match is None or not (match["first"] or match["last"]):
+        return None
+    if not match["first"]:  # the last n bytes
+        start, end = max(size - int(match["last"]), 0), size
+    else:
+        start = int(match["first"])
+        end = min(int(match["last"]) + 1, size) if match["last"] else size
+        if match["last"] and int(match["last"]) < start:
+            return None
+    if start >= size:
+        raise BadRange(size)
+    return start, end
+
+
+def _matches(given: str | None, tag: str) -> bool:
+    if given is None:
+        return False
+    return given.strip() == "*" or tag in (one.strip().removeprefix("W/") for one in given.split(","))
+
+
+def _attachment(artifact: Artifact) -> str:
+    name = artifact.name.rsplit("/", 1)[-1]
+    if artifact.media_type == _TAR:
+        name += ".tar"
+    return f"attachment; filename*=UTF-8''{quote(name, safe='')}"

@@ -1,0 +1,123 @@
+"""What handlers ask for: who is asking, one transaction, and the ledgers on it.
+
+The transaction ends before the answer leaves (``scope="function"``), so a 201 is never said of a commit
+that failed. Keys are looked up first, in a transaction of their own: what is wrong with a request is told
+only to those who may make it.
+"""
+
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+from fastapi import Depends, Query, Request
+from sqlalchemy.orm import Session
+
+from api.security import identify
+from neftune_store.artifacts import Artifact, ArtifactLedger
+from neftune_store.datasets import DatasetLedger
+from neftune_store.db import unit_of_work
+from neftune_store.errors import DatasetNotFound, JobNotFound
+from neftune_store.ids import is_id
+from neftune_store.jobs import Job, JobLedger
+from neftune_store.projects import Principal
+
+
+def reader(request: Request) -> Principal:
+    """Admit a key that may read."""
+    return identify(request, "read")
+
+
+def writer(request: Request) -> Principal:
+    """Admit a key that may write."""
+    return identify(request, "write")
+
+
+Reader = Annotated[Principal, Depends(reader)]
+Writer = Annotated[Principal, Depends(writer)]
+
+
+def session(request: Request) -> Iterator[Session]:
+    """Open the one transaction of a request."""
+    with unit_of_work(request.app.state.engine) as opened:
+        yield opened
+
+
+Tx = Annotated[Session, Depends(session, scope="function")]  # never the default: it commits after the answer
+
+
+def ringing_session(request: Request) -> Iterator[Session]:
+    """Open the one transaction of a request that may give a worker something to do."""
+    with unit_of_work(request.app.state.engine) as opened:
+        yield opened
+    request.app.state.ringer.ask()  # after the commit; returns at once
+
+
+def jobs(tx: Tx) -> JobLedger:
+    """Give the job ledger."""
+    return JobLedger(tx)  # asked and told, never submitted to: it needs no queue limit
+
+
+def ringing_jobs(
+    request: Request, tx: Annotated[Session, Depends(ringing_session, scope="function")]
+) -> JobLedger:
+    """Give the job ledger; the bell rings when its transaction is committed."""
+    return JobLedger(tx, queue_limit=request.app.state.settings.queue_limit)
+
+
+def datasets(tx: Tx) -> DatasetLedger:
+    """Give the dataset ledger."""
+    return DatasetLedger(tx)
+
+
+def artifacts(tx: Tx) -> ArtifactLedger:
+    """Give the artifact ledger."""
+    return ArtifactLedger(tx)
+
+
+Jobs = Annotated[JobLedger, Depends(jobs, scope="function")]
+RingingJobs = Annotated[JobLedger, Depends(ringing_jobs, scope="function")]
+Datasets = Annotated[DatasetLedger, Depends(datasets, scope="function")]
+Artifacts = Annotated[ArtifactLedger, Depends(artifacts, scope="function")]
+
+
+def job_id(job_id: str) -> str:
+    """Take a job's id; what can't be one is as unknown as any other."""
+    if not is_id("job", job_id):
+        raise JobNotFound
+    return job_id
+
+
+def dataset_id(dataset_id: str) -> str:
+    """Take a dataset's id; what can't be one is as unknown as any other."""
+    if not is_id("ds", dataset_id):
+        raise DatasetNotFound
+    return dataset_id
+
+
+JobId = Annotated[str, Depends(job_id)]
+DatasetId = Annotated[str, Depends(dataset_id)]
+
+
+def visible_job(request: Request, who: Reader, which: JobId) -> Job:
+    """Find the job in a transaction that is over before a long answer begins."""
+    with unit_of_work(request.app.state.engine) as opened:
+        return JobLedger(opened).get(who.project_id, which)
+
+
+def visible_artifact(request: Request, who: Principal, which: str, name: str) -> Artifact:
+    """Find an artifact, likewise."""
+    with unit_of_work(request.app.state.engine) as opened:
+        return ArtifactLedger(opened).get(who.project_id, which, name)
+
+
+Limit = Annotated[int, Query(ge=1, le=200, description="Items on a page.")]
+Cursor = Annotated[
+    str | None, Query(max_length=512, description="`next` of the page before; leave out for the first page.")
+]
+# What may stand in a filter: anything that may stand in the field it is held against.
+PLAIN = r"^[^\x00-\x1f\x7f-\x9f]*$"
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Describe in OpenAPI that these statuses answer with problem details."""
+    content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {status: {"description": "Problem details", "content": content} for status in statuses}

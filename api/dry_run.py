@@ -1,0 +1,54 @@
+"""A rehearsal of a submit: everything is checked and planned, nothing is written."""
+
+from typing import Any
+
+from neftune_core.plan import schedule
+
+from api.shapes import Shape
+from neftune_core.spec import ALPHA_UNUSUAL, JobSpec
+from neftune_store.datasets import DatasetLedger
+
+
+class PlanRead(Shape):
+    """How long the job would be, from the number of rows alone."""
+
+    rows: int
+    steps_per_epoch: int
+    total_steps: int
+    warmup_steps: int
+
+
+class DryRun(Shape):
+    """What a submit would record."""
+
+    dry_run: bool = True
+    spec: dict[str, Any]
+    plan: PlanRead
+    warnings: list[str]
+
+
+def rehearse(spec: JobSpec, datasets: DatasetLedger, project_id: str) -> DryRun:
+    """Check that the datasets are there, and plan."""
+    rows = datasets.get(project_id, spec.dataset).rows
+    if spec.validation.dataset is not None:
+        datasets.get(project_id, spec.validation.dataset)
+    plan = schedule(rows, spec)
+    return DryRun(
+        spec=spec.model_dump(mode="json"),
+        plan=PlanRead(
+            rows=rows,
+            steps_per_epoch=plan.steps_per_epoch,
+            total_steps=plan.total_steps,
+            warmup_steps=plan.warmup_steps,
+        ),
+        warnings=list(_warnings(spec)),
+    )
+
+
+def _warnings(spec: JobSpec) -> list[str]:
+    told = []
+    if spec.alpha > ALPHA_UNUSUAL:
+        told.append(f"alpha is larger than any strength in the paper ({ALPHA_UNUSUAL:g}).")
+    if spec.validation.dataset == spec.dataset:
+        told.append("The validation dataset is the training dataset; eval_loss will not show overfitting.")
+    return told

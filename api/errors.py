@@ -1,0 +1,225 @@
+"""From what went wrong to what the client is told: the only map from codes to statuses.
+
+Every refusal, of the core, the store, the framework or the api, passes :func:`answer_to` and leaves as
+problem details. The input is never repeated. What nobody foresaw is ``internal``; its traceback goes to
+the log under the request id.
+"""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+
+from api.problems import problem, told
+from api.refusals import ApiError, BadRange
+from neftune_core.errors import CoreError
+from neftune_core.spec_faults import FAULTS_TOLD
+from neftune_store.db import is_unavailable
+from neftune_store.errors import StoreError
+
+log = structlog.get_logger()
+
+STATUSES: Mapping[str, int] = {
+    # who asks
+    "unauthorized": 401,
+    "forbidden": 403,
+    "rate_limited": 429,
+    "too_many_streams": 429,
+    "too_many_uploads": 429,
+    # how it was asked
+    "bad_request": 400,
+    "invalid_idempotency_key": 400,
+    "invalid_digest": 400,
+    "digest_mismatch": 400,
+    "malformed_multipart": 400,
+    "incomplete_upload": 400,
+    "not_found": 404,
+    "method_not_allowed": 405,
+    "upload_too_slow": 408,
+    "body_too_large": 413,
+    "unsupported_media": 415,
+    "range_not_satisfiable": 416,
+    "invalid_json": 422,
+    "invalid_request": 422,
+    "invalid_cursor": 422,
+    "invalid_limit": 422,
+    "weak_key": 422,
+    # what was asked
+    "invalid_spec": 422,
+    "not_supported": 422,
+    "model_error": 422,
+    "model_not_available": 422,
+    "custom_code": 422,
+    "unsafe_weights": 422,
+    "invalid_dataset": 422,
+    "dataset_invalid": 422,
+    "dataset_empty": 422,
+    "dataset_encoding": 422,
+    "dataset_format": 422,
+    "dataset_too_large": 413,
+    "no_trainable_tokens": 422,
+    "template_error": 422,
+    # what stands against it
+    "dataset_in_use": 409,
+    "idempotency_conflict": 409,
+    "job_deleted": 410,
+    "already_finished": 409,
+    "invalid_move": 409,
+    "conflict": 409,
+    "lease_lost": 409,
+    "intent_changed": 409,
+    "queue_full": 429,
+    # what is down
+    "insufficient_storage": 507,
+    "storage_unavailable": 503,
+    "database_unavailable": 503,
+    "broker_unavailable": 503,
+    "unavailable": 503,
+    "model_download": 503,
+    "internal": 500,
+}
+
+TITLES: Mapping[str, str] = {
+    "already_finished": "The job has ended",
+    "database_unavailable": "The database is not reachable",
+    "dataset_in_use": "The dataset is in use",
+    "dataset_invalid": "The dataset has faults",
+    "dataset_too_large": "The dataset is too large",
+    "digest_mismatch": "The digest does not match",
+    "idempotency_conflict": "The Idempotency-Key was used for another body",
+    "incomplete_upload": "The upload is incomplete",
+    "internal": "Something failed on our side",
+    "invalid_spec": "The job spec has faults",
+    "method_not_allowed": "This method is not allowed here",
+    "model_not_available": "The model is not available",
+    "not_found": "There is no such thing here",
+    "not_supported": "Not supported yet",
+    "queue_full": "The queue is full",
+    "rate_limited": "Too many requests",
+    "storage_unavailable": "The object storage is not reachable",
+    "unauthorized": "A valid key is needed",
+    "unsupported_media": "This media type is not read here",
+}
+
+RETRY_AFTER_S: Mapping[str, int] = {
+    "database_unavailable": 2,
+    "storage_unavailable": 5,
+    "broker_unavailable": 5,
+    "unavailable": 5,
+    "model_download": 30,
+    "insufficient_storage": 60,
+    "rate_limited": 60,
+    "too_many_streams": 10,
+    "too_many_uploads": 5,
+    "queue_full": 30,
+}
+
+_NOT_FOUND = "There is no such resource for this key."
+_HTTP_CODES = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large", 415: "unsupported_media"}
+
+
+def install(app: FastAPI) -> None:
+    """Make the app answer everything it can foresee through :func:`answer_to`."""
+
+    def answer(request: Request, error: Exception) -> Response:
+        return answer_to(error, request.state.request_id)
+
+    for kind in (ApiError, CoreError, StoreError, RequestValidationError, HTTPException, SQLAlchemyError):
+        app.add_exception_handler(kind, answer)
+
+
+# What is said of faults of ours; also of a code that has no status.
+_INTERNAL = "The fault is ours and was logged under this request id; nothing was changed by halves."
+
+
+def answer_to(error: Exception, request_id: str) -> Response:
+    """Build the answer that tells ``error``."""
+    code, detail = _named(error)
+    status = STATUSES[code]
+    if status == 500:
+        log.error("request.failed", exc_info=error)
+    return problem(
+        status=status,
+        code=code,
+        title=TITLES.get(code, HTTPStatus(status).phrase),
+        detail=detail,
+        request_id=request_id,
+        errors=_errors(error),
+        extra={"counts": counts} if (counts := getattr(error, "counts", None)) else None,
+        headers=_headers(code, status, error),
+    )
+
+
+def _named(error: Exception) -> tuple[str, str]:
+    """Give the code and the words for it."""
+    match error:
+        case HTTPException(status_code=404) | StoreError(code="not_found"):
+            named = "not_found", _NOT_FOUND  # a foreign id and an unknown one read the same
+        case ApiError() | StoreError() | CoreError():
+            named = error.code, str(error)
+        case RequestValidationError():
+            named = "invalid_request", "A parameter does not fit; see errors."
+        case HTTPException(status_code=status):
+            named = _HTTP_CODES.get(status, "bad_request"), HTTPStatus(status).phrase + "."
+        case ClientDisconnect():
+            named = "incomplete_upload", "The body ended early; nothing was kept, send it again."
+        case SQLAlchemyError():
+            named = _named_by_database(error)
+        case _:
+            named = "internal", _INTERNAL
+    return ("internal", _INTERNAL) if STATUSES.get(named[0], 500) == 500 else named
+
+
+def _named_by_database(error: SQLAlchemyError) -> tuple[str, str]:
+    if is_unavailable(error):
+        return "database_unavailable", "The database does not answer; nothing was changed, try again."
+    state = getattr(error.orig, "sqlstate", None) if isinstance(error, DBAPIError) else None
+    if state is not None and state.startswith("JB"):  # the trigger that guards a job's moves
+        return "invalid_move", "The job can't move that way from where it is."
+    return "internal", _INTERNAL
+
+
+def _errors(error: Exception) -> list[dict[str, Any]]:
+    match error:
+        case ApiError():
+            return told(error.faults)
+        case RequestValidationError() | ValidationError():
+            return [
+                {"loc": list(found["loc"]), "code": found["type"], "msg": found["msg"]}
+                for found in error.errors()[:FAULTS_TOLD]
+            ]
+        case CoreError():
+            return [
+                {"line": fault.line, "code": fault.code, "msg": fault.msg, "path": _path(fault.path)}
+                for fault in getattr(error, "faults", ())
+            ][:FAULTS_TOLD]
+    return []
+
+
+def _path(path: object) -> object:
+    return list(path) if isinstance(path, tuple) else path
+
+
+def _headers(code: str, status: int, error: Exception) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    if code in RETRY_AFTER_S:
+        headers["retry-after"] = str(RETRY_AFTER_S[code])
+    if status == 401:
+        headers["www-authenticate"] = 'Bearer realm="neftune"'
+    if status == 409:  # client libraries otherwise repeat it
+        headers["x-should-retry"] = "false"
+    if status in {400, 408, 413}:  # the rest of the body is not wanted, and framing is in doubt
+        headers["connection"] = "close"
+    if isinstance(error, BadRange):
+        headers["content-range"] = f"bytes */{error.size}"
+    if isinstance(error, HTTPException) and error.headers and "Allow" in error.headers:
+        headers["allow"] = error.headers["Allow"]
+    return headers

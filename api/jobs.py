@@ -1,0 +1,174 @@
+"""Jobs: asked for, looked at, and told to stop, pause or go on."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from pydantic import ValidationError
+
+from api.bodies import json_body
+from api.deps import (
+    PLAIN,
+    Artifacts,
+    Cursor,
+    Datasets,
+    JobId,
+    Jobs,
+    Limit,
+    Reader,
+    RingingJobs,
+    Writer,
+    problems,
+)
+from api.dry_run import DryRun, rehearse
+from api.models import Models
+from api.refusals import BadIdempotencyKey, InvalidSpec
+from api.shapes import ArtifactRead, JobDetail, JobRead, Listing, QueueRead
+from neftune_core.spec import JobSpec
+from neftune_core.spec_faults import faults_of
+from neftune_store.jobs import Job, JobFilter, JobLedger
+from neftune_store.lifecycle import Intent, Status
+
+router = APIRouter(prefix="/jobs", tags=["jobs"])
+
+_SPEC_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/JobSpec"}}},
+    },
+    "parameters": [
+        {
+            "name": "Idempotency-Key",
+            "in": "header",
+            "required": False,
+            "description": "The same key and body give the same job, however often they are sent.",
+            "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+        }
+    ],
+}
+
+
+def asked(body: Annotated[object, Depends(json_body)]) -> JobSpec:
+    """Read the body as the spec it must be: by the class that the trainer reads."""
+    try:
+        return JobSpec.model_validate(body)
+    except ValidationError as error:
+        raise InvalidSpec(faults_of(error, JobSpec)) from error
+
+
+def idempotency_key(request: Request) -> str | None:
+    """Take the header as it came, if it came."""
+    keys = request.headers.getlist("idempotency-key")
+    if not keys:
+        return None
+    if len(keys) > 1 or not 1 <= len(keys[0]) <= 255 or not all("!" <= sign <= "~" for sign in keys[0]):
+        raise BadIdempotencyKey
+    return keys[0]
+
+
+def job_filter(
+    status: Annotated[Status | None, Query()] = None,
+    model: Annotated[str | None, Query(max_length=256, pattern=PLAIN)] = None,
+    alpha_min: Annotated[float | None, Query(ge=0, le=100, allow_inf_nan=False)] = None,
+    alpha_max: Annotated[float | None, Query(ge=0, le=100, allow_inf_nan=False)] = None,
+    tag: Annotated[str | None, Query(max_length=64, pattern=PLAIN)] = None,
+) -> JobFilter:
+    """Read the filters of a list."""
+    return JobFilter(status=status, model=model, alpha_min=alpha_min, alpha_max=alpha_max, tag=tag)
+
+
+@router.post(
+    "",
+    status_code=201,
+    summary="Submit a job",
+    response_model=JobRead | DryRun,
+    openapi_extra=_SPEC_BODY,
+    responses={
+        200: {"description": "Made before under this key; or a dry run"},
+        **problems(400, 401, 403, 404, 409, 410, 413, 415, 422, 429, 503),
+    },
+)
+def submit(  # noqa: PLR0913, PLR0917 - each thing a request carries, by name
+    response: Response,
+    who: Writer,
+    key: Annotated[str | None, Depends(idempotency_key)],
+    spec: Annotated[JobSpec, Depends(asked)],
+    models: Models,
+    jobs: RingingJobs,
+    datasets: Datasets,
+    dry_run: Annotated[bool, Query(description="Check and plan only; nothing is created.")] = False,
+) -> JobRead | DryRun:
+    """Record the job; a worker will pick it up. Redis is not asked, so nothing here waits for it."""
+    models.check(spec.model, spec.revision)
+    if dry_run:
+        response.status_code = 200
+        return rehearse(spec, datasets, who.project_id)
+    job, created = jobs.submit(who.project_id, spec, idempotency_key=key)
+    response.status_code = 201 if created else 200
+    response.headers["location"] = f"/jobs/{job.id}"
+    return JobRead.of(job, _waiting(jobs, job))
+
+
+@router.get("", summary="List jobs, newest first", responses=problems(401, 422))
+def list_jobs(
+    who: Reader,
+    jobs: Jobs,
+    wanted: Annotated[JobFilter, Depends(job_filter)],
+    cursor: Cursor = None,
+    limit: Limit = 50,
+) -> Listing[JobRead]:
+    """List the project's jobs that fit all the filters given."""
+    page = jobs.list(who.project_id, wanted, cursor, limit)
+    return Listing(items=[JobRead.of(job) for job in page.items], next=page.next)
+
+
+@router.get("/{job_id}", summary="Look at a job", responses=problems(401, 404))
+def get_job(who: Reader, jobs: Jobs, artifacts: Artifacts, job_id: JobId) -> JobDetail:
+    """Tell where the job is, what it was asked and what it has made."""
+    job = jobs.get(who.project_id, job_id)
+    made = [ArtifactRead.of(job_id, one) for one in artifacts.list(who.project_id, job_id)]
+    shown = JobRead.of(job, _waiting(jobs, job))
+    return JobDetail(**dict(shown), artifacts=made)
+
+
+@router.post(
+    "/{job_id}/cancel", status_code=202, summary="Cancel a job", responses=problems(401, 403, 404, 409)
+)
+def cancel(who: Writer, jobs: Jobs, job_id: JobId) -> JobRead:
+    """Stop the job for good. One that waits ends at once; one that runs, within seconds."""
+    return JobRead.of(jobs.cancel(who.project_id, job_id))
+
+
+@router.post(
+    "/{job_id}/pause", status_code=202, summary="Pause a job", responses=problems(401, 403, 404, 409)
+)
+def pause(who: Writer, jobs: Jobs, job_id: JobId) -> JobRead:
+    """Let the job rest until it is resumed."""
+    return JobRead.of(jobs.pause(who.project_id, job_id))
+
+
+@router.post(
+    "/{job_id}/resume", status_code=202, summary="Resume a job", responses=problems(401, 403, 404, 409)
+)
+def resume(who: Writer, jobs: RingingJobs, job_id: JobId) -> JobRead:
+    """Queue a paused job again, or take back a pause that was not carried out yet."""
+    return JobRead.of(jobs.resume(who.project_id, job_id))
+
+
+@router.delete(
+    "/{job_id}", status_code=204, summary="Delete an ended job", responses=problems(401, 403, 404, 409)
+)
+def delete(who: Writer, jobs: Jobs, job_id: JobId) -> None:
+    """Forget a job that has ended; its artifacts are collected later."""
+    jobs.delete(who.project_id, job_id)
+
+
+def _waiting(jobs: JobLedger, job: Job) -> QueueRead | None:
+    match job.status, job.intent:
+        case Status.QUEUED, _:
+            resting = job.run_after is not None and job.run_after > datetime.now(UTC)
+            reason = "resting after a lost run" if resting else "waiting for a free worker"
+            return QueueRead(position=jobs.queue_position(job), reason=reason)
+        case Status.PAUSED, Intent.PAUSE:
+            return QueueRead(position=None, reason="paused; resume it to go on")
+    return None

@@ -1,0 +1,95 @@
+"""The app: what it holds while it lives, and which routes it answers.
+
+Importing this opens nothing; :func:`create_app` builds, and only the lifespan connects.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import anyio
+from fastapi import FastAPI
+from neftune_core.catalog import Catalog
+from starlette.middleware import Middleware
+
+from api import artifacts, datasets, docs_page, errors, events, health, jobs, metrics, models, stream
+from api.framing import Envelope, Gate
+from api.listener import Listener, Wakeups
+from api.openapi import describe
+from api.ringer import Ringer
+from api.security import WrongKeys
+from api.settings import ApiSettings
+from neftune_store import bells
+from neftune_store.blobs import Blobs
+from neftune_store.db import make_engine
+
+_ROUTERS = (
+    datasets.router,
+    jobs.router,
+    events.router,
+    metrics.router,
+    stream.router,
+    artifacts.router,
+    models.router,
+    health.router,
+)
+
+
+def create_app(settings: ApiSettings) -> FastAPI:
+    """Build the service's web face."""
+    app = FastAPI(
+        title="NEFTune fine-tuning service",
+        version="0.1.0",
+        lifespan=_lifespan,
+        docs_url=None,  # the stock page loads scripts from another host; ours loads nothing
+        redoc_url=None,
+        openapi_url="/openapi.json" if settings.docs else None,
+        redirect_slashes=False,  # a redirect would carry the body nowhere
+        middleware=[
+            Middleware(Envelope, stalled_after_s=settings.stalled_reader_s),
+            Middleware(Gate, trusted_hosts=settings.hosts(), body_limit=settings.json_body_limit),
+        ],
+    )
+    _equip(app, settings)
+    for router in _ROUTERS:
+        app.include_router(router)
+    if settings.docs:
+        app.include_router(docs_page.router)
+    errors.install(app)
+    app.openapi = lambda: describe(app)  # type: ignore[method-assign]  # FastAPI's documented way
+    return app
+
+
+def _equip(app: FastAPI, settings: ApiSettings) -> None:
+    """Put on the app's state what handlers ask for; nothing is opened yet."""
+    state = app.state
+    state.settings = settings
+    state.engine = make_engine(
+        settings.database_url, pool_size=settings.database_pool, application_name="neftune-api"
+    )
+    state.blobs = Blobs.open(settings)
+    state.catalog = Catalog(settings.models_dirs, settings.allowed_models, settings.hub, settings.model_cache)
+    state.ringer = Ringer(lambda: bells.ring(settings.redis_url))
+    state.wrong_keys = WrongKeys(settings.wrong_keys_per_minute)
+    state.wakeups = Wakeups()
+    state.stream_slots = stream.StreamSlots(settings.sse_per_key)
+    state.uploads = datasets.UploadSlots(settings.uploads_at_once)
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    state = app.state
+    # Long answers have threads of their own, so that they never keep short ones waiting.
+    state.upload_threads = anyio.CapacityLimiter(4)
+    state.stream_threads = anyio.CapacityLimiter(4)
+    state.readiness = health.Readiness(health.checks(state.engine, state.blobs, state.settings.redis_url))
+    state.closing = asyncio.Event()
+    listener = Listener(state.settings.database_url, state.wakeups)
+    listener.start(asyncio.get_running_loop())
+    state.ringer.start()
+    try:
+        yield
+    finally:
+        listener.close()
+        state.ringer.close()
+        state.engine.dispose()

@@ -1,0 +1,36 @@
+"""The curves of a job."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from api.deps import JobId, Reader, Tx, problems
+from api.shapes import Shape
+from neftune_store.events import SEQ_MAX
+from neftune_store.metrics import MOST_POINTS, series
+
+router = APIRouter(prefix="/jobs/{job_id}", tags=["jobs"])
+
+_KEYS = r"^[a-z0-9_.-]{1,64}(?:,[a-z0-9_.-]{1,64}){0,63}$"
+
+
+class SeriesRead(Shape):
+    """Curves by name: points ``[step, value]`` in step order."""
+
+    series: dict[str, list[tuple[int, float]]]
+
+
+@router.get("/metrics", summary="Read the curves of a job", responses=problems(401, 404, 422))
+def read_metrics(  # noqa: PLR0913, PLR0917 - each thing a request carries, by name
+    who: Reader,
+    tx: Tx,
+    job_id: JobId,
+    keys: Annotated[
+        str | None, Query(pattern=_KEYS, description="Names, comma-separated; all if left out.")
+    ] = None,
+    since_step: Annotated[int, Query(ge=0, le=SEQ_MAX)] = 0,
+    max_points: Annotated[int, Query(ge=2, le=MOST_POINTS, description="For each curve.")] = 1000,
+) -> SeriesRead:
+    """Give each curve with at most ``max_points`` points, thinned so that spikes survive."""
+    names = keys.split(",") if keys is not None else None
+    return SeriesRead(series=series(tx, who.project_id, job_id, names, since_step, max_points))

@@ -1,0 +1,205 @@
+"""What the api itself refuses, before a ledger is asked.
+
+    ApiError
+    ├── Unauthorized          unauthorized
+    ├── Forbidden             forbidden
+    ├── TooManyFailures       rate_limited
+    ├── TooManyStreams        too_many_streams
+    ├── BadRequest            bad_request
+    │   ├── BadIdempotencyKey   invalid_idempotency_key
+    │   ├── BadDigest           invalid_digest
+    │   ├── DigestMismatch      digest_mismatch
+    │   ├── BadMultipart        malformed_multipart
+    │   └── IncompleteUpload    incomplete_upload
+    ├── BodyTooLarge          body_too_large
+    ├── UnsupportedMedia      unsupported_media
+    ├── TooSlow               upload_too_slow
+    ├── BadRange              range_not_satisfiable
+    ├── InvalidRequest        invalid_request
+    │   ├── InvalidJson         invalid_json
+    │   └── InvalidSpec         invalid_spec, or not_supported
+    ├── NotYet                not_supported
+    ├── NoSpace               insufficient_storage
+    └── Busy                  too_many_uploads
+
+Codes only; statuses stand in :mod:`api.errors`. No message repeats what was sent.
+"""
+
+from collections.abc import Sequence
+
+from neftune_core.spec_faults import Fault
+
+
+class ApiError(Exception):
+    """A request that the api answers itself."""
+
+    code: str = "internal"
+
+    def __init__(self, detail: str, faults: Sequence[Fault] = ()) -> None:
+        super().__init__(detail)
+        self.faults = tuple(faults)
+
+
+class Unauthorized(ApiError):
+    """No key, or one that opens nothing."""
+
+    code = "unauthorized"
+
+    def __init__(self) -> None:
+        super().__init__("Send a valid key as Authorization: Bearer <key>.")
+
+
+class Forbidden(ApiError):
+    """The key is good, but not for this."""
+
+    code = "forbidden"
+
+    def __init__(self, scope: str) -> None:
+        super().__init__(f"This key lacks the scope {scope}; use one that has it.")
+
+
+class TooManyFailures(ApiError):
+    """An address that guesses keys."""
+
+    code = "rate_limited"
+
+    def __init__(self) -> None:
+        super().__init__("Too many requests with a wrong key from this address; wait a minute.")
+
+
+class TooManyStreams(ApiError):
+    """A key with too many live streams open."""
+
+    code = "too_many_streams"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"This key has {limit} streams open already; close one, or read events instead.")
+
+
+class BadRequest(ApiError):
+    """A request whose frame is wrong (headers, host, lengths)."""
+
+    code = "bad_request"
+
+
+class BadIdempotencyKey(BadRequest):
+    """An Idempotency-Key that is empty, too long or not plain text."""
+
+    code = "invalid_idempotency_key"
+
+    def __init__(self) -> None:
+        super().__init__("Idempotency-Key must be 1 to 255 visible ASCII characters, sent once.")
+
+
+class BadDigest(BadRequest):
+    """A Content-Digest that can't be read."""
+
+    code = "invalid_digest"
+
+    def __init__(self) -> None:
+        super().__init__("Content-Digest must hold sha-256=:<base64 of 32 bytes>: (RFC 9530).")
+
+
+class DigestMismatch(BadRequest):
+    """The bytes that came are not the bytes that were promised."""
+
+    code = "digest_mismatch"
+
+    def __init__(self) -> None:
+        super().__init__("The body's SHA-256 is not the one in Content-Digest; send it again.")
+
+
+class BadMultipart(BadRequest):
+    """A form that is no form."""
+
+    code = "malformed_multipart"
+
+
+class IncompleteUpload(BadRequest):
+    """The connection ended before the body did."""
+
+    code = "incomplete_upload"
+
+    def __init__(self) -> None:
+        super().__init__("The body ended early; nothing was kept, send it again.")
+
+
+class BodyTooLarge(ApiError):
+    """A JSON body (or a body where none belongs) over the limit."""
+
+    code = "body_too_large"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"The body may hold at most {limit} bytes here.")
+
+
+class UnsupportedMedia(ApiError):
+    """A body in a type or coding that this route doesn't read."""
+
+    code = "unsupported_media"
+
+
+class TooSlow(ApiError):
+    """A body that trickles."""
+
+    code = "upload_too_slow"
+
+    def __init__(self) -> None:
+        super().__init__("The body came too slowly; nothing was kept, send it again.")
+
+
+class BadRange(ApiError):
+    """A Range outside the artifact."""
+
+    code = "range_not_satisfiable"
+
+    def __init__(self, size: int) -> None:
+        super().__init__("The range lies outside the artifact.")
+        self.size = size
+
+
+class InvalidRequest(ApiError):
+    """Parameters that don't fit."""
+
+    code = "invalid_request"
+
+
+class InvalidJson(InvalidRequest):
+    """A body that is not the JSON we read."""
+
+    code = "invalid_json"
+
+
+class InvalidSpec(InvalidRequest):
+    """A job spec with faults."""
+
+    code = "invalid_spec"
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        super().__init__("The job spec has faults; see errors for the places.", faults)
+        if all(fault.code == "not_supported" for fault in faults):
+            self.code = "not_supported"  # sound, only not built yet
+
+
+class NotYet(ApiError):
+    """A documented option that this version does not serve."""
+
+    code = "not_supported"
+
+
+class NoSpace(ApiError):
+    """The disk for spooled uploads is full."""
+
+    code = "insufficient_storage"
+
+    def __init__(self) -> None:
+        super().__init__("There is no room to take this upload now; nothing was kept.")
+
+
+class Busy(ApiError):
+    """More uploads at once than this process takes."""
+
+    code = "too_many_uploads"
+
+    def __init__(self) -> None:
+        super().__init__("Too many uploads are under way; try again in a moment.")

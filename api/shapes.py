@@ -1,0 +1,159 @@
+"""How datasets, jobs and what belongs to them look in answers.
+
+What goes out is chosen field by field: a column added to a table never leaks by itself. What comes in is
+not here: a job is a :class:`neftune_core.spec.JobSpec`.
+"""
+
+from datetime import datetime
+from typing import Any, Generic, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from neftune_store.artifacts import Artifact
+from neftune_store.datasets import Dataset
+from neftune_store.jobs import Job
+from neftune_store.lifecycle import Intent, Status
+
+T = TypeVar("T")
+
+
+class Shape(BaseModel):
+    """A part of an answer."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class Listing(Shape, Generic[T]):
+    """One page; ``next`` is the cursor of the page after, or null."""
+
+    items: list[T]
+    next: str | None
+
+
+class DatasetRead(Shape):
+    """Sealed rows."""
+
+    id: str
+    name: str
+    format: str
+    rows: int
+    bytes: int
+    sha256: str
+    status: Literal["ready"] = "ready"
+    stats: dict[str, Any]
+    warnings: list[Any]
+    created_at: datetime
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> Self:
+        """Show a dataset."""
+        return cls(
+            id=dataset.id,
+            name=dataset.name,
+            format=dataset.format,
+            rows=dataset.rows,
+            bytes=dataset.bytes,
+            sha256=dataset.sha256,
+            stats=dict(dataset.stats),
+            warnings=list(dataset.warnings),
+            created_at=dataset.created_at,
+        )
+
+
+class ArtifactRead(Shape):
+    """A stored result."""
+
+    name: str
+    kind: str
+    bytes: int
+    sha256: str
+    created_at: datetime
+    url: str = Field(description="Where to download it; relative to this service.")
+
+    @classmethod
+    def of(cls, job_id: str, artifact: Artifact) -> Self:
+        """Show an artifact."""
+        return cls(
+            name=artifact.name,
+            kind=artifact.kind,
+            bytes=artifact.bytes,
+            sha256=artifact.sha256,
+            created_at=artifact.created_at,
+            url=f"/jobs/{job_id}/artifacts/{artifact.name}",
+        )
+
+
+class ErrorRead(Shape):
+    """Why a job failed."""
+
+    code: str
+    detail: str
+    retryable: bool
+
+
+class QueueRead(Shape):
+    """Why a job waits."""
+
+    position: int | None = Field(description="1 is next; null while it can't be told.")
+    reason: str
+
+
+class JobRead(Shape):
+    """What was asked, and where it is."""
+
+    id: str
+    kind: str
+    name: str | None
+    status: Status
+    intent: Intent = Field(description="What the user wants; the status follows.")
+    spec: dict[str, Any] = Field(description="The spec as asked, defaults filled in.")
+    resolved: dict[str, Any] | None = Field(description="What auto came to mean; null before the run.")
+    progress: dict[str, Any] | None
+    metrics: dict[str, Any] = Field(description="The latest value of each metric.")
+    queue: QueueRead | None
+    attempt: int
+    error: ErrorRead | None
+    tags: list[str]
+    retry_of: str | None
+    clone_of: str | None
+    last_seq: int = Field(description="Number of the job's latest change; the id of its stream.")
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+    @classmethod
+    def of(cls, job: Job, queue: QueueRead | None = None) -> Self:
+        """Show a job."""
+        return cls(
+            id=job.id,
+            kind=job.kind,
+            name=job.name,
+            status=Status(job.status),
+            intent=Intent(job.intent),
+            spec=dict(job.spec),
+            resolved=job.resolved,
+            progress=job.progress,
+            metrics=dict(job.metrics_summary),
+            queue=queue,
+            attempt=job.attempt,
+            error=_error(job),
+            tags=list(job.tags),
+            retry_of=job.retry_of,
+            clone_of=job.clone_of,
+            last_seq=job.last_seq,
+            created_at=job.created_at,
+            started_at=job.started_at,
+            finished_at=job.finished_at,
+        )
+
+
+class JobDetail(JobRead):
+    """One job, with what it has made."""
+
+    artifacts: list[ArtifactRead] = []
+
+
+def _error(job: Job) -> ErrorRead | None:
+    if job.error_code is None:
+        return None
+    return ErrorRead(code=job.error_code, detail=job.error_message or "", retryable=bool(job.error_retryable))

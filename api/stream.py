@@ -1,0 +1,112 @@
+"""A job as it happens: server-sent events, whose ids are the job's own sequence numbers.
+
+Every message is a row read after the last one sent, so a lost connection, a lost wake-up or another
+process loses nothing: ``Last-Event-ID`` goes on where it ended. Streams end after ten minutes, or after
+the message that tells the job's last status.
+"""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from functools import partial
+from typing import Annotated
+
+import anyio
+import anyio.to_thread
+from fastapi import APIRouter, Depends, Header, Request
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+from sqlalchemy import Engine
+
+from api.deps import Reader, visible_job
+from api.refusals import TooManyStreams
+from neftune_store.db import unit_of_work
+from neftune_store.events import FeedItem, feed_after
+from neftune_store.jobs import Job, JobLedger
+from neftune_store.lifecycle import TERMINAL
+
+router = APIRouter(tags=["jobs"])
+
+_BATCH = 200
+_LAST_ID = 2**63 - 1
+
+
+class StreamSlots:
+    """How many streams each key holds open in this process."""
+
+    def __init__(self, per_key: int) -> None:
+        self._per_key = per_key
+        self._open: Counter[str] = Counter()
+
+    def take(self, key_id: str) -> None:
+        """Count one more; refuse when it is one too many."""
+        if self._open[key_id] >= self._per_key:
+            raise TooManyStreams(self._per_key)
+        self._open[key_id] += 1
+
+    def give_back(self, key_id: str) -> None:
+        """Count one less."""
+        self._open[key_id] -= 1
+        if not self._open[key_id]:
+            del self._open[key_id]
+
+
+async def stream_slot(request: Request, reader: Reader) -> AsyncIterator[None]:
+    """Hold a slot until the answer has been sent (so: FastAPI's default scope, on purpose)."""
+    slots: StreamSlots = request.app.state.stream_slots
+    slots.take(reader.key_id)
+    try:
+        yield
+    finally:
+        slots.give_back(reader.key_id)
+
+
+def _resumed_at(last_event_id: str | None) -> int:
+    """Read an id of ours; anything else starts at the beginning."""
+    if last_event_id is not None and last_event_id.isascii() and last_event_id.isdigit():
+        return seq if len(last_event_id) <= 19 and (seq := int(last_event_id)) <= _LAST_ID else 0
+    return 0
+
+
+@router.get(
+    "/jobs/{job_id}/stream",
+    summary="Follow a job live (server-sent events)",
+    response_class=EventSourceResponse,
+)
+async def stream(
+    request: Request,
+    job: Annotated[Job, Depends(visible_job)],
+    _slot: Annotated[None, Depends(stream_slot)],
+    last_event_id: Annotated[str | None, Header(max_length=256)] = None,
+) -> AsyncIterator[ServerSentEvent]:
+    """Send ``metric``, ``event`` and ``status`` messages from after ``Last-Event-ID`` on, as they happen."""
+    state = request.app.state
+    until = time.monotonic() + state.settings.sse_seconds
+    seq = _resumed_at(last_event_id)
+    with state.wakeups.of(job.id) as woken:
+        while time.monotonic() < until and not state.closing.is_set():
+            woken.clear()
+            read = partial(_read, state.engine, job, seq)
+            items, ended = await anyio.to_thread.run_sync(read, limiter=state.stream_threads)
+            for item in items:
+                seq = item.seq
+                yield ServerSentEvent(event=item.kind, id=str(item.seq), data=item.data)
+            if ended:
+                return
+            if len(items) < _BATCH:
+                await _nap(woken, min(state.settings.sse_poll_seconds, max(until - time.monotonic(), 0)))
+
+
+def _read(engine: Engine, job: Job, seq: int) -> tuple[Sequence[FeedItem], bool]:
+    """Read what is new, and tell whether that was the last of it."""
+    with unit_of_work(engine) as session:
+        items = feed_after(session, job.id, seq, _BATCH)
+        if items:
+            return items, items[-1].kind == "status" and items[-1].data.get("status") in TERMINAL
+        # Nothing new: waiting makes sense only while the job can still change.
+        return items, JobLedger(session).get(job.project_id, job.id).finished
+
+
+async def _nap(woken: asyncio.Event, at_most_s: float) -> None:
+    with anyio.move_on_after(at_most_s):
+        await woken.wait()
