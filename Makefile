@@ -21,7 +21,7 @@ TESTING := OMP_WAIT_POLICY=PASSIVE OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=fals
 PYTEST := $(TESTING) $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-long e2e check fmt migrate revision base-model golden clean
+.PHONY: help setup demo up test test-long e2e check fmt migrate revision docs base-model golden clean
 
 help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -82,6 +82,9 @@ revision: setup ## Write a migration for what changed in the tables: make revisi
 	@test -n "$(m)" || { echo 'Say what changes: make revision m="add runs"'; exit 2; }
 	@test -n "$$DATABASE_URL" || { echo "Set DATABASE_URL to a migrated database to compare with."; exit 2; }
 	$(BIN)/alembic revision --autogenerate -m "$(m)"
+
+docs: setup ## Write docs/settings.md from the settings classes
+	$(BIN)/python docs/settings.py docs/settings.md
 
 base-model: setup ## Train the bundled base model again, from text and seed (minutes, 2 cores)
 	$(TESTING) $(BIN)/python -m standalone.base_model standalone/models/neftune/demo-base

@@ -46,12 +46,12 @@ class StoreSettings(BaseSettings):
     redis_url: str = Field("redis://127.0.0.1:6379/0", description="The broker: a bell, never the truth.")
     storage_url: str = Field(description="file:///folder, or s3://bucket/prefix")
     s3_endpoint_url: str | None = Field(None, description="For S3-compatible stores; http:// is allowed.")
-    aws_access_key_id: SecretStr | None = None
-    aws_secret_access_key: SecretStr | None = None
-    aws_region: str = "us-east-1"
+    aws_access_key_id: SecretStr | None = Field(None, description="For s3:// storage.")
+    aws_secret_access_key: SecretStr | None = Field(None, description="For s3:// storage.")
+    aws_region: str = Field("us-east-1", description="For s3:// storage.")
 
     lease_seconds: float = Field(60, gt=0, le=3600, description="How long a claim lives without heartbeat.")
-    heartbeat_seconds: float = Field(15, gt=0, le=600)
+    heartbeat_seconds: float = Field(15, gt=0, le=600, description="How often a claim is renewed.")
     lease_stop_seconds: float = Field(
         45, gt=0, le=3600, description="A supervisor without a good heartbeat for so long stops its runner."
     )
@@ -62,8 +62,8 @@ class StoreSettings(BaseSettings):
     hub: Annotated[bool, BeforeValidator(_on)] = Field(False, description="May models be fetched? on | off")
     model_cache: Path | None = Field(None, description="Where fetched models are kept.")
 
-    max_dataset_bytes: int = Field(2 * 1024**3, ge=1)
-    max_dataset_rows: int = Field(2_000_000, ge=1)
+    max_dataset_bytes: int = Field(2 * 1024**3, ge=1, description="Largest upload.")
+    max_dataset_rows: int = Field(2_000_000, ge=1, description="Most rows of an upload.")
     queue_limit: int = Field(100, ge=1, description="Queued jobs a project may have.")
 
     @field_validator("storage_url")
