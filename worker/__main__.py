@@ -1,0 +1,44 @@
+"""``python -m worker``: a Celery worker with one pool child, which supervises one runner at a time."""
+
+from typing import Any
+
+from celery import signals
+
+from worker.app import create_app
+from worker.drain import Drain
+from worker.log_setup import configure_logs
+from worker.settings import WorkerSettings
+from worker.tether import die_with_parent
+
+
+def main() -> None:
+    """Start, and run until told to leave."""
+    settings = WorkerSettings()
+    configure_logs()
+    drain = Drain()
+    app = create_app(settings, drain)
+
+    def keep_our_logs(**_: Any) -> None:
+        """Being connected is enough: Celery then leaves logging alone."""
+
+    def ask_the_run_to_stop(**_: Any) -> None:
+        drain.ask()
+
+    def tie_the_pool_child(**_: Any) -> None:
+        die_with_parent()
+
+    signals.setup_logging.connect(keep_our_logs, weak=False)
+    signals.worker_shutting_down.connect(ask_the_run_to_stop, weak=False)
+    signals.worker_process_init.connect(tie_the_pool_child, weak=False)
+    app.worker_main(
+        [
+            "worker",
+            *("--pool", "prefork", "--concurrency", "1", "--loglevel", "INFO"),
+            *("--without-gossip", "--without-mingle", "--without-heartbeat"),
+            *("--hostname", f"{settings.worker_name}@%h"),
+        ]
+    )
+
+
+if __name__ == "__main__":
+    main()

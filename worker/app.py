@@ -1,0 +1,22 @@
+"""The Celery app: a bell that wakes the worker. Made by a function; importing opens nothing."""
+
+from celery import Celery
+
+from neftune_store.bells import celery_config
+from worker import tasks
+from worker.bench import Bench
+from worker.drain import Drain
+from worker.settings import WorkerSettings
+
+
+def create_app(settings: WorkerSettings, drain: Drain | None = None) -> Celery:
+    """Make the app with its one task. ``drain`` has to exist before the pool forks."""
+    app = Celery("neftune", set_as_current=False)
+    app.config_from_object(celery_config(settings.redis_url, grace_seconds=settings.grace_seconds))
+    app.conf.update(
+        worker_enable_remote_control=False,  # whoever reaches Redis may ring, not command
+        worker_send_task_events=False,
+        worker_log_color=False,
+    )
+    tasks.register(app, Bench(settings, drain or Drain()))
+    return app

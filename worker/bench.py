@@ -1,0 +1,62 @@
+"""What a pool child works with: settings, the drain bit, and connections opened after the fork.
+
+Nothing is opened when it is made, in the worker's main process; the first use happens in the pool child.
+"""
+
+import time
+from dataclasses import dataclass
+from functools import cached_property
+
+import structlog
+from sqlalchemy import Engine
+
+from neftune_store.blobs import Blobs
+from neftune_store.db import is_unavailable, make_engine, unit_of_work
+from neftune_store.runs import Claim, claim_next
+from worker import workdir
+from worker.drain import Drain
+from worker.settings import WorkerSettings
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A claim, and when it was asked for: the lease is no older than that."""
+
+    claim: Claim
+    claimed_at: float  # monotonic seconds
+
+
+class Bench:
+    """One per worker, used by one task at a time."""
+
+    def __init__(self, settings: WorkerSettings, drain: Drain) -> None:
+        self.settings = settings
+        self.drain = drain
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The supervisor's connections; the heartbeat has its own."""
+        return make_engine(self.settings.database_url, pool_size=3, application_name="neftune-worker")
+
+    @cached_property
+    def blobs(self) -> Blobs:
+        """Object storage."""
+        return Blobs.open(self.settings)
+
+    def claim_next(self) -> Held | None:
+        """Claim the best queued job, or none: nothing queued, the worker is leaving, the database away."""
+        if self.drain.asked():
+            return None
+        workdir.sweep(self.settings.work_dir)
+        asked_at = time.monotonic()
+        try:
+            with unit_of_work(self.engine) as session:
+                claim = claim_next(session, self.settings.worker_name, self.settings.lease_seconds)
+        except Exception as fault:
+            if not is_unavailable(fault):
+                raise
+            log.warning("claim.database_unavailable")  # the reconciler rings again
+            return None
+        return None if claim is None else Held(claim, asked_at)

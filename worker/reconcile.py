@@ -1,0 +1,91 @@
+"""``python -m worker.reconcile``: looks at the table again and again, and rings for what waits.
+
+Survives Postgres and Redis being away: a look that fails is followed by the next one. Ringing happens
+beside the loop, so a Redis that accepts and never answers delays no look.
+"""
+
+import signal
+import threading
+from types import FrameType
+
+import structlog
+from sqlalchemy import Engine
+
+from neftune_store.bells import ring
+from neftune_store.db import make_engine, unit_of_work
+from neftune_store.reconcile import reconcile_once
+from neftune_store.settings import StoreSettings
+from worker.log_setup import configure_logs
+
+log = structlog.get_logger()
+
+
+class Ringer:
+    """A thread that rings when asked, at most one ring at a time."""
+
+    def __init__(self, redis_url: str) -> None:
+        self._redis_url = redis_url
+        self._wanted = threading.Event()
+        threading.Thread(target=self._run, name="ringer", daemon=True).start()
+
+    def ask(self) -> None:
+        """Ring soon."""
+        self._wanted.set()
+
+    def _run(self) -> None:
+        while self._wanted.wait():
+            self._wanted.clear()
+            try:
+                ring(self._redis_url)
+            except Exception as fault:  # any reason: the next look rings again
+                log.warning("bell.not_rung", reason=type(fault).__name__)
+
+
+def look(engine: Engine, ringer: Ringer) -> None:
+    """Return what was lost, and ring if a worker could start something."""
+    try:
+        with unit_of_work(engine) as session:
+            report = reconcile_once(session)
+    except Exception as fault:  # any reason: a loop that ends would lose jobs
+        log.warning("reconcile.failed", reason=type(fault).__name__)
+        return
+    if report.lost:
+        log.info("reconcile.found_lost", lost=report.lost, requeued=report.requeued, failed=report.failed)
+    if report.runnable:
+        ringer.ask()
+
+
+def look_again_and_again(engine: Engine, ringer: Ringer, every: float, leaving: threading.Event) -> None:
+    """Loop until told to leave."""
+    while not leaving.is_set():
+        look(engine, ringer)
+        leaving.wait(every)
+
+
+def main() -> None:
+    """Loop until SIGTERM or Ctrl-C. The looks have a thread of their own: one that hangs delays no exit."""
+    settings = StoreSettings()
+    configure_logs()
+    leaving = threading.Event()
+
+    def leave(_signal: int, _frame: FrameType | None) -> None:
+        leaving.set()
+
+    signal.signal(signal.SIGTERM, leave)
+    signal.signal(signal.SIGINT, leave)
+    engine = make_engine(settings.database_url, pool_size=1, application_name="neftune-reconciler")
+    loop = threading.Thread(
+        target=look_again_and_again,
+        args=(engine, Ringer(settings.redis_url), settings.reconcile_seconds, leaving),
+        name="looks",
+        daemon=True,
+    )
+    log.info("reconciler.started", every=settings.reconcile_seconds)
+    loop.start()
+    leaving.wait()
+    loop.join(1.0)
+    log.info("reconciler.stopped")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""The runner as a process: how it is started, what it may see, how it is ended.
+
+Knows process groups, pipes and the environment's allow-list. Knows nothing of jobs, rows or messages.
+The secrets are all on this side: what is not named in ``PASSED_ON`` does not reach the runner.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+LAUNCHER = Path(__file__).with_name("launch.py")
+
+# What of our environment the runner gets. Nothing here may ever hold a secret.
+PASSED_ON = (
+    "PATH",
+    "LANG",
+    "LC_ALL",
+    "LD_LIBRARY_PATH",
+    "TZ",
+    "CUDA_VISIBLE_DEVICES",
+    "CUDA_HOME",
+    "NVIDIA_VISIBLE_DEVICES",
+    "OMP_NUM_THREADS",
+    "OMP_WAIT_POLICY",
+    "MKL_NUM_THREADS",
+)
+
+
+def environment(home: Path, ours: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Make the runner's whole environment from the allow-list and fixed values."""
+    passed = {name: ours[name] for name in PASSED_ON if name in ours}
+    defaults = {"PATH": os.defpath, "LANG": "C.UTF-8", "OMP_WAIT_POLICY": "PASSIVE"}
+    fixed = {
+        "HOME": str(home),
+        "TMPDIR": str(home / "tmp"),
+        "HF_HOME": str(home / "hf"),
+        "HF_HUB_OFFLINE": "1",
+        "TRANSFORMERS_OFFLINE": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONUTF8": "1",
+    }
+    return {**defaults, **passed, **fixed}
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the kernel refuses the runner beyond."""
+
+    open_files: int = 65_536
+    file_bytes: int = 1 << 40
+
+
+class Runner:
+    """A running child in a process group of its own."""
+
+    def __init__(self, process: subprocess.Popen[bytes], reports: IO[bytes], log: IO[bytes]) -> None:
+        self._process = process
+        self.reports = reports
+        self.log = log
+
+    @property
+    def pid(self) -> int:
+        """Its process id, which is also its group's."""
+        return self._process.pid
+
+    def ended(self) -> bool:
+        """Tell whether it has ended. It is not reaped yet, so its group's number still means its group."""
+        flags = os.WEXITED | os.WNOHANG | os.WNOWAIT
+        return self._process.returncode is not None or os.waitid(os.P_PID, self.pid, flags) is not None
+
+    def ask_to_stop(self) -> None:
+        """Ask it to stop between two steps (SIGTERM to the runner, which knows its own children)."""
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGTERM)
+
+    def end(self, patience: float = 10.0) -> int:
+        """Leave nothing of it alive, itself or what it started; give the exit status (negative: a signal)."""
+        if self._process.returncode is None:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, signal.SIGKILL)
+        return self._process.wait(timeout=patience)
+
+    def close(self) -> None:
+        """Let go of its pipes."""
+        self.reports.close()
+        self.log.close()
+
+
+def spawn(command: Sequence[str], home: Path, limits: Limits, environ: Mapping[str, str]) -> Runner:
+    """Start ``command`` tied to the calling thread, which must be the main one.
+
+    ``--report-fd N`` is added; what it writes there comes out of ``reports``, stdout and stderr out of
+    ``log``.
+    """
+    read_fd, write_fd = os.pipe()
+    try:
+        process = subprocess.Popen(  # noqa: S603 - the operator's command, no shell
+            [
+                *(sys.executable, "-I", "-S", str(LAUNCHER), str(os.getpid())),
+                *(str(limits.open_files), str(limits.file_bytes)),
+                *(*command, "--report-fd", str(write_fd)),
+            ],
+            cwd=home,
+            env=dict(environ),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            pass_fds=(write_fd,),
+            start_new_session=True,
+        )
+    except BaseException:
+        os.close(read_fd)
+        raise
+    finally:
+        os.close(write_fd)
+    if process.stdout is None:  # for the type checker: stdout=PIPE makes it a file
+        raise RuntimeError("the runner has no stdout")
+    return Runner(process, os.fdopen(read_fd, "rb", buffering=0), process.stdout)

@@ -1,0 +1,40 @@
+"""What a worker needs to know beyond where things are stored."""
+
+import os
+import socket
+import sys
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+
+from neftune_store.settings import StoreSettings
+
+DEFAULT_RUNNER = (sys.executable, "-m", "neftune_core", "run")
+
+
+class WorkerSettings(StoreSettings):
+    """Read once at start-up; passed on, never looked up."""
+
+    work_dir: Path = Field(description="Folder for the private folders of runs; emptied of dead ones.")
+    runner: tuple[str, ...] = Field(
+        DEFAULT_RUNNER, min_length=1, description="The runner's command, as a JSON list; for tests."
+    )
+    worker_name: str = Field(
+        default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}",
+        description="What runs and leases call this worker.",
+    )
+
+    grace_seconds: float = Field(120, gt=10, description="What the worker is given to leave.")
+    stop_seconds: float = Field(10, gt=0, le=3600, description="From SIGTERM to SIGKILL of a runner.")
+    stall_seconds: float = Field(600, gt=0, description="Without a word from the runner: stalled.")
+    first_step_seconds: float = Field(1800, gt=0, description="The same before its first word.")
+    model_fetch_seconds: float = Field(4 * 3600, gt=0, description="The longest download of a model.")
+    max_log_bytes: int = Field(16 * 1024**2, ge=1024, description="What is kept of a run's log.")
+    max_file_bytes: int = Field(1 << 40, ge=1 << 20, description="The largest file a runner may write.")
+
+    hf_token: SecretStr | None = Field(None, description="For gated models; only the fetcher gets it.")
+    hf_endpoint: str | None = Field(None, description="Another hub than the public one.")
+
+    def lease_grace_seconds(self) -> float:
+        """Give the time from SIGTERM to SIGKILL when the lease runs out; the runner is dead before."""
+        return min(5.0, (self.lease_seconds - self.lease_stop_seconds) / 3)

@@ -1,0 +1,189 @@
+"""One run from claim to settling: the body of the Celery task, in the pool child's main thread.
+
+Reads as the run's story: private folder, sealed inputs, runner, watch, verdict, publish, settle. Each
+chapter is a module of its own. Errors are caught here and nowhere below, so that every run ends in a
+settled job or with a lease that the reconciler will find.
+"""
+
+import errno
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+from structlog.contextvars import bound_contextvars
+
+from neftune_core.errors import CoreError
+from neftune_store.errors import LeaseLost, StoreError
+from neftune_store.runs import Claim
+from worker import metrics_csv
+from worker.attend import Voices, Wishes, attend
+from worker.bench import Bench, Held
+from worker.book import Book, Settling
+from worker.errors import Stopped, WorkerError
+from worker.heartbeat import Heart
+from worker.inbox import Inbox
+from worker.inputs import lay_out
+from worker.logs import LogCapture
+from worker.model_source import model_folder
+from worker.publish import Publisher, Result
+from worker.reporter import Reporter
+from worker.runner import Limits, Runner, environment, spawn
+from worker.verdict import Ending, Move, Verdict, bent, failure, give_back, verdict
+from worker.watch import Bounds, Stop
+from worker.workdir import private_folder
+
+METRICS = "metrics.csv"
+LOG = "run.log"
+LAST_WORDS_SECONDS = 10.0
+NOT_STARTED = Ending(status=0, failed=None, artifacts={}, owed=("nothing",))
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """How the runner ended, by its own words and ours."""
+
+    stop: Stop | None
+    ending: Ending
+    log_tail: str
+
+
+def supervise(held: Held, bench: Bench) -> None:
+    """Run a claimed job to its settling."""
+    claim = held.claim
+    with bound_contextvars(job_id=claim.job_id, run_id=claim.run_id):
+        log.info("run.claimed", attempt=claim.attempt)
+        heart = Heart(bench.settings, claim, held.claimed_at)
+        try:
+            Supervision(claim, bench, heart).run()
+        finally:
+            heart.stop()
+
+
+class Supervision:
+    """What one run needs while it lasts."""
+
+    def __init__(self, claim: Claim, bench: Bench, heart: Heart) -> None:
+        self._claim = claim
+        self._bench = bench
+        self._heart = heart
+        self._wishes = Wishes(heart, bench.drain, bench.settings.lease_stop_seconds)
+        self._book = Book(bench.engine, claim)
+
+    def run(self) -> None:
+        """Do it all; the job is settled when this returns, unless it is no longer ours."""
+        settings = self._bench.settings
+        try:
+            with private_folder(settings.work_dir, self._claim.run_id) as folder:
+                settling = self._judged(folder)
+        except OSError as fault:  # the folder itself could not be made
+            settling = Settling(_judged_fault(fault))
+        self._book.settle(settling, self._heart, settings.lease_seconds)
+
+    def _judged(self, folder: Path) -> Settling:
+        """Run in ``folder`` and say what becomes of the job."""
+        heard: Heard | None = None
+        result: Result | None = None
+        try:
+            heard = self._heard(self._started(folder), folder)
+            judged = bent(verdict(heard.stop, heard.ending), self._heart.intent)
+            if judged.move is Move.SUCCEED:
+                result = self._published(folder, heard.ending.artifacts)
+        except Exception as fault:
+            judged = _judged_fault(fault)
+        if result is None and judged.move in (Move.FAIL, Move.CANCEL):
+            result = self._kept_log(folder)
+        return Settling(
+            judged,
+            result,
+            exit=None if heard is None else heard.ending.status,
+            log_tail="" if heard is None else heard.log_tail,
+        )
+
+    def _started(self, folder: Path) -> Runner:
+        """Bring in what the runner reads, and start it."""
+        claim, bench = self._claim, self._bench
+        model = model_folder(claim, bench.settings, self._book.event, self._wishes.check)
+        inputs = lay_out(claim, model, folder, bench.blobs, self._wishes.check)
+        self._wishes.check()
+        command = [*bench.settings.runner, *inputs.arguments(folder / "out")]
+        limits = Limits(file_bytes=bench.settings.max_file_bytes)
+        return spawn(command, folder, limits, environment(folder))
+
+    def _heard(self, runner: Runner, folder: Path) -> Heard:
+        """Hear the runner to its end; nothing of it lives when this returns."""
+        capture = LogCapture(runner.log, folder / LOG, self._bench.settings.max_log_bytes)
+        inbox = Inbox(runner.reports, capture.note)
+        voices = Voices(inbox, Reporter(inbox, self._book.write))
+        try:
+            stop, status = attend(runner, voices, self._wishes, self._bounds(), self._bench.settings)
+            capture.finish()
+            stop = self._last_words(voices) or stop
+        finally:
+            runner.end()
+            inbox.close()
+            voices.reporter.give_up()
+        ending = Ending(status, inbox.failed, inbox.artifacts, self._owed())
+        return Heard(stop, ending, capture.tail())
+
+    def _last_words(self, voices: Voices) -> Stop | None:
+        """Take what is still in the pipe and write it, as long as the job is ours."""
+        voices.inbox.finish(LAST_WORDS_SECONDS)
+        voices.reporter.last_call()
+        while not voices.reporter.done(0.1):
+            if (stop := self._wishes.stop()) in (Stop.LOST, Stop.LEASE):
+                return stop
+        return voices.stop()
+
+    def _published(self, folder: Path, said: Mapping[str, str]) -> Result:
+        """Store what the run made, and what we kept of it."""
+        check = self._wishes.check_publishing
+        check()
+        table = folder / METRICS
+        keys = metrics_csv.columns(self._book.metric_rows())
+        metrics_csv.write(table, keys, self._book.metric_rows())
+        publisher = Publisher(self._bench.blobs, self._claim.project_id, folder, check)
+        return publisher.publish(said, {METRICS: table, "log": folder / LOG})
+
+    def _kept_log(self, folder: Path) -> Result | None:
+        """Store the log of a run that left nothing else; without storage its last lines have to do."""
+        if not (folder / LOG).is_file():
+            return None
+        try:
+            publisher = Publisher(self._bench.blobs, self._claim.project_id, folder, lambda: None)
+            return Result({}, publisher.store({"log": folder / LOG}))
+        except StoreError as fault:
+            log.warning("run.log_not_stored", code=fault.code)
+            return None
+
+    def _bounds(self) -> Bounds:
+        settings = self._bench.settings
+        minutes = self._claim.spec.get("resources", {}).get("max_minutes")
+        return Bounds(
+            stall=settings.stall_seconds,
+            first_step=settings.first_step_seconds,
+            run=None if minutes is None else max(minutes * 60.0 - self._claim.ran_seconds, 0.0),
+        )
+
+    def _owed(self) -> tuple[str, ...]:
+        return ("model",) if self._claim.spec.get("method") == "full" else ("adapter",)
+
+
+def _judged_fault(fault: Exception) -> Verdict:
+    """Say what an error around the runner means for the job."""
+    match fault:
+        case Stopped():
+            return verdict(fault.stop, NOT_STARTED)
+        case LeaseLost():
+            return Verdict(Move.LEAVE)
+        case WorkerError() | CoreError() | StoreError() if fault.retryable:
+            return give_back("infra", fault.code, str(fault))
+        case WorkerError() | CoreError():
+            return failure(fault.code, str(fault))
+        case OSError() if fault.errno in (errno.ENOSPC, errno.EDQUOT):
+            return failure("disk_full_work", "The worker's disk is full; free some space and submit again.")
+        case _:
+            log.error("run.supervision_failed", exc_info=fault)
+            return give_back("once", "internal", "The supervisor of the run failed.")

@@ -1,0 +1,18 @@
+"""The one Celery task: a bell rang, so look at the table."""
+
+from celery import Celery
+
+from neftune_store.bells import RUN_NEXT
+from worker.bench import Bench
+from worker.supervise import supervise
+
+
+def register(app: Celery, bench: Bench) -> None:
+    """Give the app its task; no global app, no global settings."""
+
+    def run_next(v: int = 1) -> None:  # noqa: ARG001 - the bell's version; it carries nothing else
+        """Claim and run jobs this worker can serve, until the table has none."""
+        while held := bench.claim_next():
+            supervise(held, bench)
+
+    app.task(run_next, name=RUN_NEXT)
