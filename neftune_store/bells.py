@@ -5,12 +5,23 @@ commit and outside the request; the reconciler rings again for whatever waits.
 """
 
 from typing import Any
+from uuid import uuid4
+
+from kombu.connection import Connection
+from kombu.entity import Exchange, Queue
+from kombu.exceptions import KombuError
+from kombu.messaging import Producer
+from redis.exceptions import RedisError
+
+from neftune_store.errors import BrokerUnavailable
 
 RUN_NEXT = "neftune.run_next"
 QUEUE = "neftune"
 BODY = {"v": 1}
 GRACE_SECONDS = 120  # how long a worker that is asked to stop may take
 VISIBILITY_SECONDS = 60
+ANSWER_SECONDS = 1.0  # each thing asked of Redis while ringing is answered within this, or we give up
+ENOUGH = 100  # so many bells already wait: one more says nothing new
 
 
 def celery_config(redis_url: str, *, grace_seconds: float = GRACE_SECONDS) -> dict[str, Any]:
@@ -46,4 +57,34 @@ def ring(broker_url: str) -> None:
 
     A fresh connection declares queue and binding again, so a Redis that was flushed hears it too.
     """
-    raise NotImplementedError
+    headers = {
+        "lang": "py",
+        "task": RUN_NEXT,
+        "id": str(uuid4()),
+        "root_id": None,
+        "parent_id": None,
+        "group": None,
+    }
+    options = {
+        "socket_timeout": ANSWER_SECONDS,
+        "socket_connect_timeout": ANSWER_SECONDS,
+        "retry_on_timeout": False,
+        "max_retries": 0,
+    }
+    queue = Queue(QUEUE, Exchange(QUEUE, type="direct"), routing_key=QUEUE)
+    try:
+        with Connection(broker_url, transport_options=options, connect_timeout=ANSWER_SECONDS) as connection:
+            channel = connection.default_channel
+            queue(channel).declare()
+            if channel.queue_declare(queue=QUEUE, durable=True).message_count >= ENOUGH:
+                return
+            Producer(channel).publish(
+                ((), BODY, {}),
+                exchange=QUEUE,
+                routing_key=QUEUE,
+                serializer="json",
+                headers=headers,
+                retry=False,
+            )
+    except (OSError, RedisError, KombuError) as fault:
+        raise BrokerUnavailable from fault

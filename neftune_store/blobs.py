@@ -5,24 +5,28 @@ equal bytes are kept once a project. A key is handed out only after the bytes we
 is known about an object stands in Postgres: a local folder keeps no attributes.
 """
 
+import hashlib
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+import obstore
 from obstore.exceptions import BaseError
 from obstore.exceptions import NotFoundError as ObstoreNotFound
 from obstore.store import LocalStore, S3Store
 
-from neftune_store.errors import BlobNotFound, StorageUnavailable
+from neftune_store.errors import BlobCorrupt, BlobNotFound, StorageUnavailable
 from neftune_store.ids import new_id
 from neftune_store.settings import StoreSettings
 
 if TYPE_CHECKING:
-    from obstore import AsyncWritableFile
+    from obstore import AsyncWritableFile, BytesStream, GetOptions, ObjectMeta
+    from obstore.store import S3Config
 
 WRITE = 1024 * 1024  # bytes a write should have: small writes cost far more
 PART = 8 * 1024 * 1024  # bytes of a part of a multipart upload
@@ -53,7 +57,7 @@ class BlobWriter:
     """Takes the bytes of one object as they come; nothing is visible under its final key before the seal."""
 
     def __init__(self, opened: "AsyncWritableFile") -> None:
-        self._opened = opened
+        self._opened: AsyncWritableFile | None = opened
         self._waiting = bytearray()
 
     async def write(self, data: bytes) -> None:
@@ -66,10 +70,19 @@ class BlobWriter:
         """Finish the object."""
         if self._waiting:
             await self._pass_on()
-        with _in_our_words():
-            await self._opened.close()
+        if self._opened is not None:
+            with _in_our_words():
+                await self._opened.close()
+            self._opened = None
+
+    async def abort(self) -> None:
+        """Give the object up; nothing of it stays. Also right after a failed write or close."""
+        self._waiting.clear()
+        self._opened = None
 
     async def _pass_on(self) -> None:
+        if self._opened is None:
+            raise StorageUnavailable("The object was closed or given up; open a new one.")
         with _in_our_words():
             await self._opened.write(bytes(self._waiting))
         self._waiting.clear()
@@ -97,55 +110,175 @@ class Blobs:
 
         Bytes that are there already and whole are not sent again.
         """
-        raise NotImplementedError
+        sha256, size = _digest_of(path)
+        if self._holds(key, sha256=sha256, size=size):
+            return
+        staged = staging_key()
+        with _in_our_words():
+            obstore.put(self._store, staged, path, chunk_size=PART, max_concurrency=PARTS_AT_ONCE)
+        self.seal(staged, key, sha256=sha256, size=size)
 
     async def writer(self, key: str) -> BlobWriter:
         """Open an object for bytes that come piece by piece."""
-        raise NotImplementedError
+        with _in_our_words():
+            opened = obstore.open_writer_async(
+                self._store, key, buffer_size=PART, max_concurrency=PARTS_AT_ONCE
+            )
+        return BlobWriter(opened)
 
     def seal(self, staged: str, key: str, *, sha256: str, size: int) -> None:
-        """Give staged bytes their final key, after reading them back."""
-        raise NotImplementedError
+        """Give staged bytes their final key, after reading them back; the staged object is gone then.
+
+        Equal bytes that are there already stay; damaged ones are replaced by these.
+        """
+        self.verify(staged, sha256=sha256, size=size)
+        if self._holds(key, sha256=sha256, size=size):
+            self.delete(staged)
+            return
+        self.rename(staged, key)
+        self._make_durable(key)
+        if self.head(key).bytes != size:
+            raise BlobCorrupt
 
     def verify(self, key: str, *, sha256: str, size: int) -> None:
         """Read an object back; raise :class:`BlobCorrupt` unless it is exactly these bytes."""
-        raise NotImplementedError
+        digest, seen = hashlib.sha256(), 0
+        for chunk in self.stream(key):
+            digest.update(chunk)
+            seen += len(chunk)
+        if seen != size or digest.hexdigest() != sha256:
+            raise BlobCorrupt
 
     def stream(self, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
-        """Give the bytes from ``start`` up to, and without, ``end``."""
-        raise NotImplementedError
+        """Give the bytes from ``start`` up to, and without, ``end``.
+
+        A missing object raises here, before the first byte; a stream that breaks off raises too.
+        """
+        with _in_our_words():
+            size = obstore.head(self._store, key)["size"]
+            end = size if end is None else min(end, size)
+            if start >= end:
+                return iter(())
+            options: GetOptions = {"range": (start, end)}
+            chunks = obstore.get(self._store, key, options=options).stream(min_chunk_size=CHUNK)
+        return _whole(chunks, end - start)
 
     def download(self, key: str, path: Path, *, sha256: str | None = None) -> None:
         """Write an object to a file; with ``sha256``, refuse bytes that are not these."""
-        raise NotImplementedError
+        digest = hashlib.sha256()
+        with path.open("wb") as file:
+            for chunk in self.stream(key):
+                digest.update(chunk)
+                file.write(chunk)
+        if sha256 is not None and digest.hexdigest() != sha256:
+            path.unlink()
+            raise BlobCorrupt
 
     def head(self, key: str) -> BlobInfo:
         """Tell what storage knows of an object."""
-        raise NotImplementedError
+        with _in_our_words():
+            return _info(obstore.head(self._store, key))
 
     def exists(self, key: str) -> bool:
         """Tell whether there is an object under this key."""
-        raise NotImplementedError
+        try:
+            self.head(key)
+        except BlobNotFound:
+            return False
+        return True
 
     def delete(self, key: str) -> None:
         """Drop an object; one that is gone already is no fault."""
-        raise NotImplementedError
+        try:
+            with _in_our_words():
+                obstore.delete(self._store, key)
+        except BlobNotFound:
+            pass
 
     def rename(self, key: str, to: str) -> None:
         """Move an object."""
-        raise NotImplementedError
+        with _in_our_words():
+            obstore.rename(self._store, key, to)
 
     def copy(self, key: str, to: str) -> None:
         """Copy an object."""
-        raise NotImplementedError
+        with _in_our_words():
+            obstore.copy(self._store, key, to)
 
     def list(self, prefix: str) -> Iterator[BlobInfo]:
-        """List the objects whose key begins with this path."""
-        raise NotImplementedError
+        """List the objects under a path, in no order."""
+        with _in_our_words():
+            for batch in obstore.list(self._store, prefix):
+                yield from map(_info, batch)
+
+    def sweep(self, older_than: timedelta = timedelta(hours=24)) -> int:
+        """Drop staged bytes that nobody has sealed for so long; tell how many objects that were.
+
+        Parts of an upload that broke off on S3 are the bucket's to expire (a lifecycle rule).
+        """
+        limit = datetime.now(UTC) - older_than
+        stale = [info.key for info in self.list("staging") if info.modified_at < limit]
+        for key in stale:
+            self.delete(key)
+        return len(stale) + (_sweep_parts(self._root / "staging", limit) if self._root else 0)
 
     def check(self) -> None:
         """Raise :class:`StorageUnavailable` unless storage answers."""
-        raise NotImplementedError
+        if self._root is not None and not os.access(self._root, os.W_OK | os.X_OK):
+            raise StorageUnavailable
+        self.exists("staging/none")
+
+    def _holds(self, key: str, *, sha256: str, size: int) -> bool:
+        try:
+            self.verify(key, sha256=sha256, size=size)
+        except (BlobNotFound, BlobCorrupt):
+            return False
+        return True
+
+    def _make_durable(self, key: str) -> None:
+        """Bring a local object and its name to the disk: the commit that follows will speak of it."""
+        if self._root is None:
+            return
+        path = self._root / key
+        with _in_our_words():
+            _sync(path)
+            for folder in path.relative_to(self._root).parents:
+                _sync(self._root / folder)
+
+
+def _sweep_parts(folder: Path, limit: datetime) -> int:
+    """Drop what a killed process was writing: ``name#1`` beside the final name, which no listing shows."""
+    parts = [path for path in folder.glob("*#*") if path.stat().st_mtime < limit.timestamp()]
+    for path in parts:
+        path.unlink(missing_ok=True)
+    return len(parts)
+
+
+def _sync(path: Path) -> None:
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
+
+
+def _digest_of(path: Path) -> tuple[str, int]:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest(), os.fstat(file.fileno()).st_size
+
+
+def _whole(chunks: "BytesStream", expected: int) -> Iterator[bytes]:
+    """Pass the chunks on; raise when they end before all bytes have come."""
+    with _in_our_words():
+        for chunk in chunks:
+            expected -= len(chunk)
+            yield bytes(chunk)
+    if expected != 0:
+        raise BlobCorrupt
+
+
+def _info(meta: "ObjectMeta") -> BlobInfo:
+    return BlobInfo(meta["path"], meta["size"], meta["last_modified"])
 
 
 @contextmanager
@@ -159,4 +292,25 @@ def _in_our_words() -> Iterator[None]:
 
 
 def _s3(bucket: str, prefix: str, settings: StoreSettings) -> S3Store:
-    raise NotImplementedError
+    """Open a bucket: path style, for that is what every S3-compatible store speaks.
+
+    The timeouts bound a request, the retries bound how long storage may be away before we say so.
+    """
+    keys: S3Config = {"region": settings.aws_region, "virtual_hosted_style_request": False}
+    if settings.aws_access_key_id is not None and settings.aws_secret_access_key is not None:
+        keys["access_key_id"] = settings.aws_access_key_id.get_secret_value()
+        keys["secret_access_key"] = settings.aws_secret_access_key.get_secret_value()
+    if settings.s3_endpoint_url is not None:
+        keys["endpoint"] = settings.s3_endpoint_url
+    return S3Store(
+        bucket,
+        prefix=prefix or None,
+        config=keys,
+        client_options={
+            "allow_http": True,
+            "connect_timeout": timedelta(seconds=3),
+            "read_timeout": timedelta(seconds=15),
+            "timeout": timedelta(seconds=300),  # one part or one stream, not a whole upload
+        },
+        retry_config={"max_retries": 3, "retry_timeout": timedelta(seconds=20)},
+    )

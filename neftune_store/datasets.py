@@ -82,7 +82,7 @@ class DatasetLedger:
         if cursor is not None:
             after = decode_cursor(cursor, "ds")
             found = found.where(
-                tuple_(DatasetRow.created_at, DatasetRow.id) < tuple_(after.created_at, after.id)  # type: ignore[arg-type]  # the stubs know no plain values in a tuple comparison
+                tuple_(DatasetRow.created_at, DatasetRow.id) < tuple_(after.created_at, after.id)
             )
         found = found.order_by(DatasetRow.created_at.desc(), DatasetRow.id.desc())
         rows = self._session.scalars(found.limit(check_limit(limit) + 1)).all()

@@ -105,7 +105,9 @@ def place(seq: int) -> int:
     return min(max(seq, 0), SEQ_MAX)
 
 
-def _item(seq: int, kind: Kind, name: str, data: dict[str, Any], created_at: datetime, step: int) -> FeedItem:
+def _item(  # noqa: PLR0913, PLR0917 - the columns of one row
+    seq: int, kind: Kind, name: str, data: dict[str, Any], created_at: datetime, step: int
+) -> FeedItem:
     if kind == "metric":
         return FeedItem(seq, kind, {"step": step, "values": data}, created_at)
     if kind == "event":

@@ -73,9 +73,7 @@ class JobLedger:
         )
         if cursor is not None:
             after = decode_cursor(cursor, "job")
-            found = found.where(
-                tuple_(JobRow.created_at, JobRow.id) < tuple_(after.created_at, after.id)  # type: ignore[arg-type]  # the stubs know no plain values in a tuple comparison
-            )
+            found = found.where(tuple_(JobRow.created_at, JobRow.id) < tuple_(after.created_at, after.id))
         found = found.order_by(JobRow.created_at.desc(), JobRow.id.desc())
         rows = self._session.scalars(found.limit(check_limit(limit) + 1)).all()
         return page_of([job_of(row) for row in rows], [Place(row.created_at, row.id) for row in rows], limit)
@@ -137,7 +135,7 @@ class JobLedger:
             or_(
                 JobRow.priority > job.priority,
                 (JobRow.priority == job.priority)
-                & (tuple_(JobRow.created_at, JobRow.id) < tuple_(job.created_at, job.id)),  # type: ignore[arg-type]  # as in list()
+                & (tuple_(JobRow.created_at, JobRow.id) < tuple_(job.created_at, job.id)),
             ),
         )
         return 1 + (self._session.scalar(before) or 0)
@@ -175,7 +173,7 @@ class JobLedger:
         return row
 
 
-def _filtered(wanted: JobFilter) -> Select[tuple[JobRow]]:
+def _filtered(wanted: JobFilter) -> Select[JobRow]:
     conditions: list[ColumnElement[bool]] = []
     if wanted.status is not None:
         conditions.append(JobRow.status == wanted.status)

@@ -61,7 +61,7 @@ def write_down(session: Session, row: JobRow, facts: Sequence[Fact]) -> None:
     notify(session, JOBS_CHANNEL, row.id)
 
 
-def event_row(
+def event_row(  # noqa: PLR0913 - the columns of one row
     job_id: str, seq: int, fence: int, name: str, data: Mapping[str, Any], *, kind: str = "event"
 ) -> dict[str, Any]:
     """Make the values of one row of events."""

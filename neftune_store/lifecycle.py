@@ -57,4 +57,5 @@ def backoff(losses: int) -> timedelta:
     """Tell how long a job rests after its n-th loss in a row; the first one costs nothing."""
     if losses < 2:
         return timedelta(0)
-    return min(BACKOFF_FIRST * 3 ** min(losses - 2, 8), BACKOFF_MOST)
+    factor: int = 3 ** min(losses - 2, 8)
+    return min(BACKOFF_FIRST * factor, BACKOFF_MOST)

@@ -97,7 +97,7 @@ def write_metrics(
 
 
 def add_event(session: Session, claim: Claim, name: str, data: Mapping[str, Any]) -> int:
-    """Write down a fact about the run; give its number. Facts about the job itself are not a run's to tell."""
+    """Write down a fact about the run; give its number. Facts about the job are not a run's to tell."""
     if name.startswith(RESERVED):
         raise StoreError(f"A run cannot tell {name}; choose another name for the event.")
     row = fenced(session, claim)

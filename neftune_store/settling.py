@@ -6,7 +6,6 @@ Each function is one transaction's worth of work under the fence. What becomes o
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any, Literal
 
 from sqlalchemy import func, insert, select, update
@@ -44,7 +43,7 @@ class RunEnd:
     log_tail: str | None = None
 
 
-def settle_succeeded(
+def settle_succeeded(  # noqa: PLR0913 - everything that becomes visible at once
     session: Session,
     claim: Claim,
     record: Mapping[str, Any],
@@ -74,7 +73,7 @@ def settle_succeeded(
     )
 
 
-def settle_failed(  # noqa: PLR0913 - everything a user needs to understand a failure
+def settle_failed(  # noqa: PLR0913, PLR0917 - everything a user needs to understand a failure
     session: Session,
     claim: Claim,
     code: str,
@@ -91,7 +90,7 @@ def settle_failed(  # noqa: PLR0913 - everything a user needs to understand a fa
         session,
         claim,
         Status.FAILED,
-        _error(code, message, retryable),
+        error_values(code, message, retryable=retryable),
         artifacts=artifacts,
         end=RunEnd(exit, log_tail),
         error_code=code,
@@ -123,7 +122,7 @@ def settle_paused(
     _settle(session, claim, Status.PAUSED, {}, end=RunEnd(exit, log_tail))
 
 
-def give_back(  # noqa: PLR0913 - everything the next attempt and a user need to know
+def give_back(  # noqa: PLR0913, PLR0917 - everything the next attempt and a user need to know
     session: Session,
     claim: Claim,
     reason: Reason,
@@ -154,22 +153,26 @@ def settle_lost(session: Session, row: JobRow, loss: Loss, end: RunEnd) -> Statu
         "infra_errors": row.infra_errors + (loss.reason == "infra"),
         "drains": row.drains + (loss.reason == "drained"),
     }
-    if loss.reason == "crashed" and counted["crashes"] >= CRASH_LIMIT:
-        message = f"The process vanished in {CRASH_LIMIT} runs in a row. {loss.message}".strip()
-        return _leave(
-            session, row, Status.FAILED, counted | _error("worker_crashed", message, True), loss, end
-        )
-    spent = loss.reason == "infra" and counted["infra_errors"] >= INFRA_LIMIT
-    if spent or (loss.reason == "once" and _seen_before(session, row.id, loss.code)):
-        return _leave(session, row, Status.FAILED, counted | _error(loss.code, loss.message, True), loss, end)
-    rest = {"crashed": backoff(counted["crashes"]), "infra": backoff(counted["infra_errors"])}.get(
-        loss.reason, timedelta(0)
-    )
+    verdict = _verdict(session, row.id, loss, counted)
+    if verdict is not None:
+        return _leave(session, row, Status.FAILED, {**counted, **verdict}, loss, end)
+    rest = backoff({"crashed": counted["crashes"], "infra": counted["infra_errors"]}.get(loss.reason, 0))
     run_after = func.clock_timestamp() + rest if rest else None
     return _leave(session, row, Status.QUEUED, {**counted, "run_after": run_after}, loss, end)
 
 
-def _leave(  # noqa: PLR0913 - one move and everything that is told about it
+def _verdict(session: Session, job_id: str, loss: Loss, counted: Mapping[str, int]) -> dict[str, Any] | None:
+    """Say with what error the job fails now; ``None`` when it deserves another attempt."""
+    if loss.reason == "crashed" and counted["crashes"] >= CRASH_LIMIT:
+        message = f"The process vanished in {CRASH_LIMIT} runs in a row. {loss.message}".strip()
+        return error_values("worker_crashed", message, retryable=True)
+    spent = loss.reason == "infra" and counted["infra_errors"] >= INFRA_LIMIT
+    if spent or (loss.reason == "once" and _seen_before(session, job_id, loss.code)):
+        return error_values(loss.code, loss.message, retryable=True)
+    return None
+
+
+def _leave(  # noqa: PLR0913, PLR0917 - one move and everything that is told about it
     session: Session,
     row: JobRow,
     status: Status,
@@ -181,7 +184,7 @@ def _leave(  # noqa: PLR0913 - one move and everything that is told about it
     about = {"attempt": row.attempt, "reason": loss.reason, "code": loss.code}
     facts = [
         Fact("run.drained" if loss.reason == "drained" else "run.lost", {**about, "detail": loss.message}),
-        Fact(_event_of(status), {"attempt": row.attempt, **_told(values)}),
+        Fact(_event_of(status), {"attempt": row.attempt, **told(values)}),
     ]
     _end_run(session, row.id, row.fence, loss.reason if loss.reason == "drained" else "lost", loss.code, end)
     moved = change(session, row.id, (), {"status": status, **_NO_LEASE, **_finish(status), **values}, facts)
@@ -202,13 +205,13 @@ def _settle(  # noqa: PLR0913 - one move and everything that is told about it
 ) -> None:
     add_artifacts(session, claim, artifacts)
     _end_run(session, claim.job_id, claim.fence, status.value, error_code, end)
-    fact = Fact(_event_of(status), {"attempt": claim.attempt, **_told(values)})
+    fact = Fact(_event_of(status), {"attempt": claim.attempt, **told(values)})
     settled = {"status": status, **_NO_LEASE, **_finish(status), **values}
     if change(session, claim.job_id, (held(claim),), settled, [fact]) is None:
         raise LeaseLost
 
 
-def _end_run(  # noqa: PLR0913 - one row, all its last columns
+def _end_run(  # noqa: PLR0913, PLR0917 - one row, all its last columns
     session: Session, job_id: str, fence: int, outcome: str, code: str | None, end: RunEnd
 ) -> None:
     values: dict[str, Any] = {
@@ -227,12 +230,14 @@ def _wanted(row: JobRow, intent: Intent) -> None:
         raise IntentChanged(row.intent)
 
 
-def _error(code: str, message: str, retryable: bool) -> dict[str, Any]:
+def error_values(code: str, message: str, *, retryable: bool) -> dict[str, Any]:
+    """Give the columns that say why a job failed."""
     text = clean_text(message)[:MESSAGE_CHARACTERS]
     return {"error_code": code, "error_message": text, "error_retryable": retryable}
 
 
-def _told(values: Mapping[str, Any]) -> dict[str, Any]:
+def told(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Give what an event says of the failure in these columns, if any."""
     if "error_code" not in values:
         return {}
     return {"error": {"code": values["error_code"], "detail": values["error_message"]}}
