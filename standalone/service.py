@@ -45,6 +45,7 @@ class Service:
         database_url = self._database()
         redis_url = self._settings.redis_url or self._embedded(EmbeddedRedis(self._home.path))
         migrate(database_url)
+        self._say("database", "schema is up to date")
         self._ensure_key(database_url)
         env = self._environment(database_url, redis_url)
         for name, module, grace_s in _MODULES:

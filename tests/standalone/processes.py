@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 
@@ -53,22 +54,25 @@ def python(code: str, *arguments: object, as_nobody: bool = False, **env: str) -
     return start(command, env, as_nobody=as_nobody)
 
 
-def start(command: list[str], env: Mapping[str, str], *, as_nobody: bool = False) -> subprocess.Popen[str]:
-    """Start a command in a session of its own, its output in a pipe."""
+def start(
+    command: list[str], env: Mapping[str, str], *, as_nobody: bool = False, output: Path | None = None
+) -> subprocess.Popen[str]:
+    """Start a command in a session of its own, its output in a file or else in a pipe."""
     everything = {**_bare(), **env}
     if as_nobody:
         command = [*python_of_nobody(), *command[1:]]
         everything |= {"PYTHONPATH": _PACKAGES, "HOME": "/nonexistent"}
-    return subprocess.Popen(
-        command,
-        env=everything,
-        cwd="/" if as_nobody else ROOT,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+    with ExitStack() as opened:
+        return subprocess.Popen(
+            command,
+            env=everything,
+            cwd="/" if as_nobody else ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=opened.enter_context(output.open("w")) if output else subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
 
 
 def _bare() -> dict[str, str]:

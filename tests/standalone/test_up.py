@@ -1,0 +1,200 @@
+"""`python -m standalone up`: the whole service, seen from a terminal and from /proc."""
+
+import os
+import signal
+import shutil
+import socket
+import stat
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.standalone.instance import Instance, running
+from tests.standalone.processes import IS_ROOT, NOBODY, eventually, modes, of_home
+
+ROWS = b'{"instruction": "Say hello.", "input": "", "output": "Hello!"}\n' * 3
+
+
+@pytest.fixture(scope="module")
+def shared_home() -> Iterator[Path]:
+    path = Path(tempfile.mkdtemp(prefix="neftune-t-"))
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def service(shared_home: Path) -> Iterator[Instance]:
+    """One running instance for the tests that leave it running."""
+    with running(shared_home) as instance:
+        yield instance
+
+
+def upload(service: Instance, name: str) -> str:
+    with service.client() as client:
+        answer = client.post("/datasets", params={"name": name}, content=ROWS)
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["id"])
+
+
+def datasets(service: Instance) -> list[str]:
+    with service.client() as client:
+        return [row["id"] for row in client.get("/datasets").json()["data"]]
+
+
+def refused(instance: Instance) -> str:
+    """What an instance said that would not start."""
+    try:
+        assert instance.process.wait(60) == 1
+        assert "Traceback" not in instance.said()
+        return instance.said()
+    finally:
+        instance.close()
+
+
+def test_it_is_ready_and_the_printed_key_opens_it(service: Instance) -> None:
+    assert service.answers()
+    with service.client() as client:
+        assert client.get("/datasets").status_code == 200
+        assert client.get("/datasets", headers={"Authorization": "Bearer nft_wrong"}).status_code == 401
+
+
+def test_the_key_is_kept_for_this_user_only(service: Instance) -> None:
+    kept = service.home / "secrets" / "api-key"
+    assert kept.read_text() == service.key
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+
+
+def test_the_bundled_model_is_offered(service: Instance) -> None:
+    with service.client() as client:
+        assert "neftune/demo-base" in client.get("/models").text
+
+
+def test_no_child_knows_the_key_and_only_the_api_listens_on_tcp(service: Instance) -> None:
+    processes = [process for process in of_home(service.home) if process.pid != service.process.pid]
+    assert len(processes) >= 6
+    for process in processes:
+        assert service.key not in process.environ().values()
+        ports = {line.laddr.port for line in process.net_connections("inet") if line.status == "LISTEN"}
+        assert ports <= {service.port}
+
+
+def test_a_second_instance_on_the_home_is_told_where_the_first_is(service: Instance) -> None:
+    said = refused(Instance(service.home))
+    assert (
+        f"Another instance (process {service.process.pid}, http://127.0.0.1:{service.port}) runs on" in said
+    )
+    assert "NEFTUNE_HOME" in said
+
+
+def test_a_taken_port_is_told_before_anything_starts(service: Instance, home: Path) -> None:
+    said = refused(Instance(home, PORT=str(service.port)))
+    assert f"Port {service.port} on 127.0.0.1 is taken" in said
+    assert f"--port {service.port + 1}" in said
+    assert not (home / "postgres").exists()
+
+
+@pytest.mark.parametrize(
+    ("env", "said"),
+    [
+        ({"PORT": "x"}, "PORT: Input should be a valid integer"),
+        ({"PORT": "70000"}, "PORT: Input should be less than or equal to 65535"),
+        ({"NEFTUNE_API_KEY": "short"}, "NEFTUNE_API_KEY: Value should have at least 16 items"),
+        ({"HOST": "256.1.1.1"}, "256.1.1.1 is no address"),
+        ({"HOST": "192.0.2.1"}, "Can't listen on 192.0.2.1"),
+    ],
+)
+def test_a_wrong_setting_is_named(home: Path, env: dict[str, str], said: str) -> None:
+    assert said in refused(Instance(home, **env))
+
+
+@pytest.mark.parametrize("name", ["-m api", "-m worker", "-m worker.reconcile"])
+def test_a_killed_child_is_started_again(service: Instance, name: str) -> None:
+    before = service.child(name)
+    os.kill(before, signal.SIGKILL)
+    assert eventually(lambda: is_new(service, name, before), 30)
+    assert eventually(service.answers, 30)
+
+
+def is_new(service: Instance, name: str, before: int) -> bool:
+    try:
+        return service.child(name) != before
+    except LookupError:
+        return False
+
+
+def test_killed_servers_are_started_again_and_nothing_is_lost(service: Instance) -> None:
+    kept = upload(service, "kept")
+    for process in of_home(service.home):
+        if process.ppid() == service.process.pid and process.name() in ("postgres", "redis-server"):
+            process.kill()
+    assert eventually(lambda: service.said().count("postgres    started again") == 1, 30)
+    assert eventually(lambda: "redis       started again" in service.said(), 30)
+    assert eventually(service.answers, 30)
+    assert kept in datasets(service)
+
+
+def test_ctrl_c_leaves_no_process_and_the_next_start_finds_everything(home: Path) -> None:
+    with running(home) as first:
+        kept, key = upload(first, "kept"), first.key
+        below = psutil.Process(first.process.pid).children(recursive=True)
+        took = first.ctrl_c()
+        assert first.process.returncode == 0
+        assert took < 20
+        assert of_home(home) == []
+        assert not any(process.is_running() for process in below)
+    with running(home) as second:
+        assert second.key == key
+        assert datasets(second) == [kept]
+
+
+def test_kill_9_of_the_parent_leaves_no_process_and_the_next_start_recovers(home: Path) -> None:
+    with running(home) as first:
+        kept = upload(first, "kept")
+        below = psutil.Process(first.process.pid).children(recursive=True)
+        first.process.kill()
+        first.process.wait()
+        assert eventually(lambda: not any(process.is_running() for process in below), 15)
+        assert of_home(home) == []
+    with running(home) as second:
+        assert datasets(second) == [kept]
+
+
+def test_a_preset_key_opens_it(home: Path) -> None:
+    preset = "nft_a_key_that_was_chosen_beforehand"
+    with running(home, NEFTUNE_API_KEY=preset) as service:
+        assert service.key == preset
+        assert datasets(service) == []
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="needs two users")
+def test_an_ordinary_user_runs_it_beside_root(service: Instance, home: Path) -> None:
+    os.chown(home, NOBODY, NOBODY)
+    around = {path: mode for path, mode in modes(home).items() if path != home}
+    with running(home, as_nobody=True) as theirs:
+        assert all(process.uids().real == NOBODY for process in of_home(home))
+        kept = upload(theirs, "theirs")
+        assert datasets(theirs) == [kept]
+        assert kept not in datasets(service)
+        assert service.key != theirs.key
+        theirs.ctrl_c()
+        assert of_home(home) == []
+    assert {path: mode for path, mode in modes(home).items() if path in around} == around
+    assert service.answers()
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="needs two users")
+def test_as_root_nothing_of_the_home_is_readable_for_others(service: Instance) -> None:
+    for path in service.home.iterdir():
+        if path.is_dir():
+            assert not path.stat().st_mode & 0o007, path
+
+
+def test_the_address_is_given_back(home: Path) -> None:
+    with running(home) as service:
+        service.ctrl_c()
+        with socket.socket() as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            trial.bind(("127.0.0.1", service.port))
