@@ -1,0 +1,78 @@
+"""CSV and Parquet become JSON lines in a limited child process.
+
+A native parser may die by a signal, and a small Parquet file may unpack to gigabytes while its metadata
+says otherwise; so the parent never opens such a file, it only reads what the child had to say.
+"""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from neftune_core.rows_faults import DatasetTooLarge, InvalidDataset, RowFault, UnknownFormat
+from neftune_core.rows_limits import Limits
+
+MEMORY_BYTES = 3 * 1024**3  # address space, of which the libraries' mappings alone take over one gigabyte
+CPU_SECONDS = 600
+WALL_SECONDS = 900
+
+_REFUSALS = {"dataset_too_large": DatasetTooLarge, "dataset_format": UnknownFormat}
+
+
+def convert(path: Path, out_path: Path, limits: Limits) -> None:
+    """Write the rows of a CSV or Parquet file to ``out_path`` as JSON lines; raise what is wrong with it."""
+    try:
+        told = _run(path, out_path, limits)
+    except BaseException:
+        out_path.unlink(missing_ok=True)
+        raise
+    if told.get("code"):
+        out_path.unlink(missing_ok=True)
+        raise _error(told)
+
+
+def _run(path: Path, out_path: Path, limits: Limits) -> Mapping[str, Any]:
+    command = [sys.executable, "-I", "-m", "neftune_core.tabular_child"]
+    asked = {"path": str(path), "out_path": str(out_path), "limits": asdict(limits)}
+    try:
+        done = subprocess.run(  # noqa: S603 - our own module, no shell, nothing of the user in argv
+            command,
+            input=json.dumps(asked).encode(),
+            capture_output=True,
+            timeout=WALL_SECONDS,
+            check=False,
+            env=_environment(),
+            preexec_fn=_limit,
+        )
+    except subprocess.TimeoutExpired:
+        return {"code": "dataset_too_large", "msg": "The file takes too long to unpack."}
+    if done.returncode == 0:
+        told: Mapping[str, Any] = json.loads(done.stdout)
+        return told
+    if b"MemoryError" in done.stderr or b"bad_alloc" in done.stderr or done.returncode == -24:
+        return {"code": "dataset_too_large", "msg": "The file unpacks to more than can be read."}
+    return {"code": "dataset_format", "msg": "The file is damaged and can't be read."}
+
+
+def _environment() -> dict[str, str]:
+    """Give the child what Python and one thread need; no secret of ours."""
+    kept = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL", "TMPDIR") if name in os.environ}
+    return {**kept, "OMP_NUM_THREADS": "1", "ARROW_IO_THREADS": "1", "ARROW_DEFAULT_MEMORY_POOL": "system"}
+
+
+def _limit() -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS + 5))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _error(told: Mapping[str, Any]) -> Exception:
+    if told["code"] in _REFUSALS:
+        return _REFUSALS[told["code"]](told["msg"])
+    fault = RowFault(told["line"], told["code"], told["msg"])
+    return InvalidDataset([fault], {fault.code: 1})
