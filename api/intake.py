@@ -83,10 +83,11 @@ class Intake:
                     await self._in_thread(partial(look_at, block))
                 finally:
                     await written  # one block at a time in both hands: memory stays flat
-        finally:
-            # Also when refused: an object that was finished can be deleted, a half one only forgotten.
+            await writer.close()
+        except BaseException:
             with anyio.CancelScope(shield=True):
-                await writer.close()
+                await writer.abort()
+            raise
         if not size:
             raise EmptyDataset("The body is empty; send the rows.")
         return sha256.hexdigest(), size
