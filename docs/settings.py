@@ -19,12 +19,12 @@ from worker.settings import WorkerSettings
 INTRO = """\
 # Settings
 
-Environment variables, read once at start-up; a wrong one ends the start with a sentence that names it. `make docs` writes this
-page from the classes.
+Environment variables, read once at start-up; a wrong one ends the start with a sentence that names it.
+`make docs` writes this page from the classes.
 
-`make up` and `make demo` set what they need themselves: there, only the last table matters, and any other setting that is
-in the environment reaches the api and the worker as well. Under compose, `docker-compose.yml` sets them, and secrets come as
-files ([operations](operations.md)).
+`make up` and `make demo` set what they need themselves: there, the last table is enough, and any other
+setting that is in the environment reaches the api and the worker as well. Under compose,
+`docker-compose.yml` sets them, and secrets come as files ([operations](operations.md)).
 """
 
 SECTIONS: dict[type[BaseSettings], str] = {

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from api.settings import ApiSettings
+from neftune_store.settings import StoreSettings
 from worker.settings import WorkerSettings
 
 ROOT = Path(__file__).parents[2]
@@ -23,7 +24,7 @@ OURS = {
     "api": ApiSettings,
     "worker": WorkerSettings,
     "worker-cpu": WorkerSettings,
-    "reconciler": WorkerSettings,
+    "reconciler": StoreSettings,
 }
 
 
