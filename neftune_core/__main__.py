@@ -1,0 +1,92 @@
+"""The core on the command line: ``python -m neftune_core run`` and ``generate``.
+
+Parses arguments and sets what must be set before torch is imported; nothing heavy is imported for
+``--help`` or for a wrong argument.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+_ENVIRONMENT = {
+    "OMP_WAIT_POLICY": "PASSIVE",  # idle threads that spin cost minutes on a busy small machine
+    "HF_HUB_OFFLINE": "1",  # models come from a folder; whoever wants the hub fetches first
+    "TOKENIZERS_PARALLELISM": "true",
+    "TRANSFORMERS_VERBOSITY": "error",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "BITSANDBYTES_NOWELCOME": "1",
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
+    top = argparse.ArgumentParser(
+        prog="python -m neftune_core",
+        description="Fine-tune a language model with NEFTune, without any service.",
+    )
+    commands = top.add_subparsers(dest="command", required=True)
+    run = commands.add_parser(
+        "run",
+        help="train an adapter or a model from a spec and rows",
+        description="Train from a JobSpec (JSON) and a dataset (JSON lines, JSON array, CSV or Parquet). "
+        "Exit status: 0 done, 1 failed, 75 stopped by SIGTERM between two steps.",
+    )
+    run.add_argument("spec", type=Path, metavar="SPEC.json", help="what to train; the fields of POST /jobs")
+    run.add_argument("rows", type=Path, metavar="ROWS", help="the dataset's file")
+    run.add_argument("out", type=Path, metavar="OUT_DIR", help="where adapter or model and record.json go")
+    run.add_argument("--validation-rows", type=Path, metavar="PATH", help="held-out rows instead of a split")
+    run.add_argument(
+        "--model-dir", type=Path, metavar="DIR", help="the base model; else sought under MODELS_DIRS"
+    )
+    run.add_argument("--report-fd", type=int, metavar="N", help="speak JSON lines on this file descriptor")
+    generate = commands.add_parser(
+        "generate",
+        help="answer a prompt with the base model and with an adapter",
+        description="Answer greedily in eval mode, without noise; prints one JSON object.",
+    )
+    generate.add_argument(
+        "--model-dir", type=Path, required=True, metavar="DIR", help="the base model, or a tuned one"
+    )
+    generate.add_argument(
+        "--adapter", type=Path, metavar="DIR", help="an adapter folder; both answers are given"
+    )
+    asked = generate.add_mutually_exclusive_group(required=True)
+    asked.add_argument("--prompt", action="append", metavar="TEXT", help="a user's turn; may be repeated")
+    asked.add_argument(
+        "--messages", metavar="JSON", help='turns, such as [{"role": "user", "content": "Hi"}]'
+    )
+    generate.add_argument("--template", default="auto", choices=["auto", "alpaca", "vicuna", "chat", "plain"])
+    generate.add_argument("--max-new-tokens", type=int, default=128, metavar="N")
+    generate.add_argument(
+        "--repetition-penalty", type=float, default=1.0, metavar="X", help="the paper used 1.2"
+    )
+    return top
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do what the command line asks and give the exit status."""
+    asked = parser().parse_args(arguments)
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    if asked.command == "run":
+        from neftune_core.runner import Errand, run_job  # noqa: PLC0415 - after the environment, not for --help
+
+        errand = Errand(asked.spec, asked.rows, asked.out, asked.validation_rows, asked.model_dir)
+        return run_job(errand, asked.report_fd)
+    from neftune_core.generate import answer_job  # noqa: PLC0415 - as above
+
+    return answer_job(
+        asked.model_dir,
+        asked.adapter,
+        prompts=asked.prompt,
+        messages=asked.messages,
+        template=asked.template,
+        max_new_tokens=asked.max_new_tokens,
+        repetition_penalty=asked.repetition_penalty,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,91 @@
+"""What users came for: an adapter folder for plain PEFT, or a model folder for plain transformers.
+
+Knows file formats and the model card; nothing pickled is written.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from neftune_core.spec import JobSpec
+
+
+def save(
+    model: Any, tokenizer: Any, spec: JobSpec, out: Path, facts: Mapping[str, object]
+) -> tuple[str, Path]:
+    """Write the result under ``out`` and give its kind and folder."""
+    kind = "model" if spec.method == "full" else "adapter"
+    folder = out / kind
+    folder.mkdir(parents=True, exist_ok=True)
+    if kind == "model":
+        model.config.use_cache = True  # off only while training
+        model.save_pretrained(folder)
+    else:
+        # "auto" would look for the base's config on the hub; an adapter never carries embeddings of its own.
+        model.save_pretrained(folder, save_embedding_layers=False)
+        _name_base(folder / "adapter_config.json", spec)
+    tokenizer.save_pretrained(folder)
+    (folder / "README.md").write_text(card(spec, kind, facts), encoding="utf-8")
+    return kind, folder
+
+
+def _name_base(path: Path, spec: JobSpec) -> None:
+    """Name the base by its id: the local folder it was loaded from means nothing elsewhere."""
+    config = json.loads(path.read_text(encoding="utf-8"))
+    config["base_model_name_or_path"] = spec.model
+    config["revision"] = spec.revision
+    path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def card(spec: JobSpec, kind: str, facts: Mapping[str, object]) -> str:
+    """Write the model card: what this is, how it was made, how to load it."""
+    load = 'model = AutoModelForCausalLM.from_pretrained("<this folder>")'
+    if kind == "adapter":
+        load = (
+            f'base = AutoModelForCausalLM.from_pretrained("{spec.model}")\n'
+            'model = PeftModel.from_pretrained(base, "<this folder>")'
+        )
+    imports = "from peft import PeftModel\n" if kind == "adapter" else ""
+    library = "peft" if kind == "adapter" else "transformers"
+    told = "\n".join(f"| {name} | {value} |" for name, value in facts.items())
+    return f"""---
+base_model: {spec.model}
+library_name: {library}
+pipeline_tag: text-generation
+tags: [neftune, {spec.method}]
+---
+
+# {kind.capitalize()} of {spec.model}, fine-tuned with NEFTune (alpha {spec.alpha:g})
+
+| | |
+|---|---|
+| method | {spec.method} |
+| alpha | {spec.alpha:g} |
+| seed | {spec.training.seed} |
+{told}
+
+```python
+{imports}from transformers import AutoModelForCausalLM
+
+{load}
+```
+
+The noise was added to the token embeddings in training only; this {kind} needs nothing but {library} to run.
+"""
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """Give the sha256 of each file of a folder by its relative name."""
+    return {
+        path.relative_to(folder).as_posix(): sha256(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def sha256(path: Path) -> str:
+    """Hash a file."""
+    with path.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()

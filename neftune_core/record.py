@@ -1,0 +1,92 @@
+"""The frozen record of a run: what was asked, what it became, on what, and what came out.
+
+Knows files and versions; the numbers come from the run's outcome.
+"""
+
+import json
+import os
+import platform
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from neftune_core.export import hashes, sha256
+from neftune_core.spec import JobSpec
+
+if TYPE_CHECKING:
+    from neftune_core.train import Outcome
+
+_DISTRIBUTIONS = (
+    "neftune-service",
+    "torch",
+    "transformers",
+    "peft",
+    "bitsandbytes",
+    "tokenizers",
+    "safetensors",
+    "numpy",
+)
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What a run was made from."""
+
+    model_dir: Path
+    rows_path: Path
+    rows: int
+
+
+def write(path: Path, spec: JobSpec, outcome: "Outcome", sources: Sources) -> None:
+    """Write ``record.json``."""
+    resolved = dict(outcome.resolved)
+    record = {
+        "spec": spec.model_dump(mode="json"),
+        "resolved": resolved,
+        "model": {
+            "id": spec.model,
+            "revision": spec.revision,
+            "commit": None,
+            "files": hashes(sources.model_dir),
+        },
+        "dataset": {
+            "sha256": sha256(sources.rows_path),
+            "rows": sources.rows,
+            "train_rows": resolved["train_rows"],
+            "eval_rows": resolved["eval_rows"],
+        },
+        "versions": versions(),
+        "hardware": hardware(),
+        "seed": spec.training.seed,
+        "noise": dict(outcome.noise),
+        "probe": dict(outcome.probe),
+        "final": dict(outcome.final),
+        "artifact": {"name": outcome.kind, "files": hashes(outcome.folder)},
+    }
+    path.write_text(json.dumps(record, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def versions() -> dict[str, str]:
+    """Give the versions of everything that touches a number."""
+    found = {"python": platform.python_version()}
+    for name in _DISTRIBUTIONS:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def hardware() -> dict[str, object]:
+    """Describe the machine without naming it."""
+    import torch  # noqa: PLC0415 - slow to import
+
+    gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    return {
+        "machine": platform.machine(),
+        "system": platform.system(),
+        "cpus": os.cpu_count(),
+        "gpus": gpus,
+        "cuda": torch.version.cuda,
+    }

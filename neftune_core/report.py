@@ -1,0 +1,87 @@
+"""Two who hear about a run: a supervisor on a pipe, or a person at a terminal."""
+
+import math
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TextIO
+
+from neftune_core import messages
+from neftune_core.errors import CoreError, SupervisorLost
+
+_DETAIL_CHARACTERS = 8000  # four bytes each at most, well within a line
+
+
+class PipeReporter:
+    """Speaks JSON lines on a file descriptor; paths are relative to the output folder."""
+
+    def __init__(self, fd: int, out: Path) -> None:
+        self._fd, self._out = fd, out
+
+    def metrics(self, step: int, values: Mapping[str, float | None]) -> None:
+        """Send the numbers of a step; JSON has no NaN, so what is not finite travels as null."""
+        finite = {
+            key: value if value is not None and math.isfinite(value) else None
+            for key, value in values.items()
+        }
+        self._send(messages.Metric(step, finite))
+
+    def event(self, name: str, data: Mapping[str, object]) -> None:
+        """Send a fact."""
+        self._send(messages.Event(name, dict(data)))
+
+    def artifact(self, name: str, path: Path) -> None:
+        """Send a finished result."""
+        self._send(messages.Artifact(name, path.relative_to(self._out).as_posix()))
+
+    def failed(self, error: CoreError) -> None:
+        """Send the last line."""
+        self._send(messages.Failed(error.code, str(error)[:_DETAIL_CHARACTERS], error.retryable))
+
+    def _send(self, message: messages.Message) -> None:
+        line = messages.encode(message)
+        try:
+            while line:
+                line = line[os.write(self._fd, line) :]
+        except BrokenPipeError as error:
+            raise SupervisorLost("Nobody reads the report any more.") from error
+
+
+class TerminalReporter:
+    """Tells a person what happens, a line a step."""
+
+    def __init__(self, stream: TextIO = sys.stderr) -> None:
+        self._stream = stream
+        self._total: object = "?"
+
+    def metrics(self, step: int, values: Mapping[str, float | None]) -> None:
+        """Print the numbers that matter while one watches."""
+        told = {
+            "loss": values.get("train_loss"),
+            "clean": values.get("clean_train_loss"),
+            "eval": values.get("eval_loss"),
+            "lr": values.get("learning_rate"),
+            "grad": values.get("grad_norm"),
+            "noise alpha": values.get("noise_effective_alpha"),
+            "tokens/s": values.get("tokens_per_s"),
+        }
+        numbers = "  ".join(f"{name} {value:.4g}" for name, value in told.items() if value is not None)
+        self._print(f"step {step}/{self._total}  {numbers}")
+
+    def event(self, name: str, data: Mapping[str, object]) -> None:
+        """Print a fact."""
+        self._total = data.get("total_steps", self._total)
+        self._print(f"{name}  " + "  ".join(f"{key}={value}" for key, value in data.items()))
+
+    def artifact(self, name: str, path: Path) -> None:
+        """Print where a result lies."""
+        self._print(f"{name} saved in {path}")
+
+    def failed(self, error: CoreError) -> None:
+        """Print why it ended."""
+        self._print(f"failed ({error.code}): {error}")
+
+    def _print(self, line: str) -> None:
+        self._stream.write(line + "\n")
+        self._stream.flush()

@@ -1,0 +1,129 @@
+"""A run as a process: files in, files out, a reporter told, an exit status.
+
+Owns what belongs to the process: signals, the last word after a failure, the output folder. The
+training itself is :mod:`neftune_core.train`.
+"""
+
+import logging
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from pydantic import ValidationError
+
+from neftune_core import messages
+from neftune_core.catalog import Catalog
+from neftune_core.errors import CoreError, ModelNotAvailable, SpecError, SupervisorLost
+from neftune_core.order import held_out
+from neftune_core.report import PipeReporter, TerminalReporter
+from neftune_core.rows import Row, read_rows
+from neftune_core.spec import JobSpec
+from neftune_core.spec_faults import faults_of
+
+
+class StopFlag:
+    """Raised by SIGTERM (and, at a terminal, Ctrl-C); looked at between steps."""
+
+    def __init__(self) -> None:
+        self._raised = False
+
+    def listen(self) -> None:
+        """Take over the signals of this process."""
+        signal.signal(signal.SIGTERM, self._raise)
+        signal.signal(signal.SIGINT, self._raise)
+
+    def requested(self) -> bool:
+        """Tell whether somebody wants the run to stop."""
+        return self._raised
+
+    def _raise(self, _number: int, _frame: FrameType | None) -> None:
+        self._raised = True
+
+
+@dataclass(frozen=True)
+class Errand:
+    """What the command line named."""
+
+    spec: Path
+    rows: Path
+    out: Path
+    validation_rows: Path | None = None
+    model_dir: Path | None = None
+
+
+def run_job(errand: Errand, report_fd: int | None) -> int:
+    """Run the job and give the exit status; whatever goes wrong is told before."""
+    # It complains at import about a kernel that nobody here asked for.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    stop = StopFlag()
+    stop.listen()
+    reporter = TerminalReporter() if report_fd is None else PipeReporter(report_fd, errand.out)
+    try:
+        try:
+            return _run(errand, reporter, stop)
+        except SupervisorLost:
+            raise
+        except CoreError as error:
+            traceback.print_exc()
+            reporter.failed(error)
+        except Exception as error:
+            # The text of an unforeseen error may hold rows; it stays in the log.
+            traceback.print_exc()
+            reporter.failed(CoreError(f"{type(error).__name__}; the log has the traceback."))
+    except SupervisorLost:
+        sys.stderr.write("Nobody reads the report any more; ending.\n")
+    return messages.EXIT_FAILED
+
+
+def _run(errand: Errand, reporter: PipeReporter | TerminalReporter, stop: StopFlag) -> int:
+    spec = read_spec(errand.spec)
+    errand.out.mkdir(parents=True, exist_ok=True)
+    base = errand.model_dir or _find(spec)
+    rows = list(read_rows(errand.rows))
+    train_rows, eval_rows = _split(spec, rows, errand.validation_rows)
+
+    from neftune_core import record, train  # noqa: PLC0415 - torch comes with it, after all that may refuse
+
+    outcome = train.run(spec, train_rows, eval_rows, errand.out, base, reporter, stop)
+    if outcome.stopped:
+        return messages.EXIT_STOPPED
+    record_path = errand.out / "record.json"
+    record.write(record_path, spec, outcome, record.Sources(base, errand.rows, len(rows)))
+    reporter.artifact(outcome.kind, outcome.folder)
+    reporter.artifact("record", record_path)
+    reporter.event("run.completed", {**outcome.final, "total_steps": outcome.resolved["total_steps"]})
+    return messages.EXIT_OK
+
+
+def read_spec(path: Path) -> JobSpec:
+    """Read the spec as the api does, and tell its faults in one line."""
+    try:
+        return JobSpec.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        told = "; ".join(
+            f"{'.'.join(map(str, fault.loc))}: {fault.msg}" for fault in faults_of(error, JobSpec)
+        )
+        raise SpecError(f"{path.name}: {told}") from error
+
+
+def _split(
+    spec: JobSpec, rows: Sequence[Row], validation_path: Path | None
+) -> tuple[Sequence[Row], Sequence[Row]]:
+    if validation_path is not None:
+        return rows, list(read_rows(validation_path))
+    if spec.validation.dataset is not None:
+        raise SpecError("validation.dataset is named; give its rows with --validation-rows.")
+    return held_out(rows, spec.validation.split, spec.training.seed)
+
+
+def _find(spec: JobSpec) -> Path:
+    roots = [Path(root) for root in os.environ.get("MODELS_DIRS", "").split(os.pathsep) if root]
+    found = Catalog(roots, allowed=["*"], hub=False, cache=None).find(spec.model, spec.revision)
+    if found is None:
+        raise ModelNotAvailable(f"{spec.model} is not under MODELS_DIRS; name its folder with --model-dir.")
+    return found

@@ -1,0 +1,141 @@
+"""Rows to token ids: what is trained, what is cut, and the key that names an example to the noise.
+
+A row's text is encoded as one piece, as tokenizers expect, and each token is traced back to the span it
+came from. Content that spells a special token (``<|im_start|>``) is data: such a row is encoded again
+with special tokens switched off in its content, so that no row can forge a role.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby, islice
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neftune_core.errors import NoTrainableTokens
+from neftune_core.prompts import Span
+
+_AT_ONCE = 1000  # rows
+DROPPED_ALLOWED = 0.1
+
+Ids = NDArray[np.int32]
+Flags = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Example:
+    """A row as the model sees it. ``trained`` marks the tokens to be learnt, never the first one."""
+
+    row: int
+    ids: Ids
+    trained: Flags
+    key: int
+
+    @property
+    def trained_tokens(self) -> int:
+        """Count the tokens that carry loss."""
+        return int(self.trained.sum())
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The examples of a dataset, and what became of its other rows."""
+
+    examples: tuple[Example, ...]
+    dropped: int
+    truncated: int
+
+    @property
+    def tokens(self) -> int:
+        """Count the tokens of one epoch."""
+        return sum(len(example.ids) for example in self.examples)
+
+
+def prepare(rows: Iterable[tuple[int, Sequence[Span]]], tokenizer: Any, max_length: int) -> Prepared:
+    """Encode numbered rows, cut them at ``max_length``, and drop those with nothing left to learn."""
+    seen: dict[bytes, int] = {}
+    examples: list[Example] = []
+    dropped = truncated = 0
+    for row, ids, trained in _encoded(rows, tokenizer):
+        truncated += len(ids) > max_length
+        kept, learnt = ids[:max_length], trained[:max_length].copy()
+        learnt[:1] = False  # nothing comes before the first token to tell it from
+        if not learnt.any():
+            dropped += 1
+            continue
+        examples.append(Example(row, kept, learnt, _key(kept, seen)))
+    return Prepared(tuple(examples), dropped, truncated)
+
+
+def refuse_if_mostly_dropped(prepared: Prepared, max_length: int) -> None:
+    """Raise when more than a tenth of the rows had nothing to train on."""
+    rows = len(prepared.examples) + prepared.dropped
+    if not prepared.examples or prepared.dropped > DROPPED_ALLOWED * rows:
+        raise NoTrainableTokens(
+            f"{prepared.dropped} of {rows} rows have no token to train on within {max_length} tokens; "
+            "raise training.max_length, shorten the prompts, or mend rows with empty answers."
+        )
+
+
+def _key(ids: Ids, seen: dict[bytes, int]) -> int:
+    """Name an example by its tokens and, among identical ones, by its number."""
+    content = ids.astype("<u4").tobytes()
+    digest = hashlib.blake2b(content, digest_size=16).digest()
+    occurrence = seen.get(digest, 0)
+    seen[digest] = occurrence + 1
+    named = hashlib.blake2b(content + occurrence.to_bytes(8, "little"), digest_size=8)
+    return int.from_bytes(named.digest(), "little", signed=True)
+
+
+def _encoded(rows: Iterable[tuple[int, Sequence[Span]]], tokenizer: Any) -> Iterator[tuple[int, Ids, Flags]]:
+    backend = tokenizer.backend_tokenizer
+    backend.no_truncation()
+    backend.no_padding()
+    special_ids = _special_ids(tokenizer)
+    pending = iter(rows)
+    while batch := list(islice(pending, _AT_ONCE)):
+        texts = ["".join(span.text for span in spans) for _, spans in batch]
+        backend.encode_special_tokens = False
+        for (row, spans), encoding in zip(
+            batch, backend.encode_batch(texts, add_special_tokens=False), strict=True
+        ):
+            ids = np.array(encoding.ids, dtype=np.int32)
+            ends = np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2)
+            span_of = _span_of(spans, ends)
+            forged = (
+                np.isin(ids, special_ids) & ~np.array([span.special for span in spans], dtype=bool)[span_of]
+            )
+            if forged.any():
+                ids, span_of = _encoded_apart(spans, backend)
+            yield row, ids, np.array([span.trained for span in spans], dtype=bool)[span_of]
+
+
+def _span_of(spans: Sequence[Span], offsets: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Tell for each token the span that holds its last character: a straddling token is the answer's."""
+    bounds = np.cumsum([len(span.text) for span in spans])
+    last = np.maximum(offsets[:, 1] - 1, offsets[:, 0])
+    return np.minimum(np.searchsorted(bounds, last, side="right"), len(spans) - 1)
+
+
+def _encoded_apart(spans: Sequence[Span], backend: Any) -> tuple[Ids, NDArray[np.int64]]:
+    """Encode special and plain stretches apart, so that special tokens in content stay plain text."""
+    ids: list[int] = []
+    span_of: list[NDArray[np.int64]] = []
+    first = 0
+    for special, stretch in groupby(spans, key=lambda span: span.special):
+        part = list(stretch)
+        backend.encode_special_tokens = not special
+        encoding = backend.encode("".join(span.text for span in part), add_special_tokens=False)
+        ids += encoding.ids
+        span_of.append(first + _span_of(part, np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2)))
+        first += len(part)
+    backend.encode_special_tokens = False
+    return np.array(ids, dtype=np.int32), np.concatenate(span_of)
+
+
+def _special_ids(tokenizer: Any) -> list[int]:
+    """List the ids only a template may use; the unknown token is what any strange character becomes."""
+    added = {number for number, token in tokenizer.added_tokens_decoder.items() if token.special}
+    return sorted((added | set(tokenizer.all_special_ids)) - {tokenizer.unk_token_id})

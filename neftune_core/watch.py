@@ -1,0 +1,85 @@
+"""What watches over a run: losses that are no number, losses that stop falling, noise that is not alpha's.
+
+Each watcher is told what happened and decides one thing. None knows a model or a file.
+"""
+
+from neftune_core.batches import Step
+from neftune_core.errors import NonFiniteLoss
+from neftune_core.noise_meter import Reading, Verification
+from neftune_core.ports import Reporter
+from neftune_core.stepper import Taken
+
+SKIPS_IN_A_ROW = 3
+_ROWS_NAMED = 32
+
+
+class SkipWatch:
+    """Lets a few steps without a finite loss or gradient pass, then ends the run."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        self._reporter = reporter
+        self._in_a_row = 0
+        self.skipped = 0
+
+    def saw(self, step: Step, taken: Taken) -> None:
+        """Count a skipped step; raise :class:`NonFiniteLoss` at one too many."""
+        if not taken.skipped:
+            self._in_a_row = 0
+            return
+        self._in_a_row += 1
+        self.skipped += 1
+        rows = sorted(example.row for example in step.examples)[:_ROWS_NAMED]
+        if self._in_a_row > SKIPS_IN_A_ROW:
+            raise NonFiniteLoss(
+                f"Loss or gradient norm was not finite {self._in_a_row} steps in a row, the last at step "
+                f"{step.number} (rows {', '.join(map(str, rows))}); lower the learning rate or alpha."
+            )
+        self._reporter.event(
+            "run.step_skipped", {"step": step.number, "in_a_row": self._in_a_row, "rows": rows}
+        )
+
+    def finished(self, steps: int) -> None:
+        """Refuse a run in which every step was skipped: its result is the base."""
+        if steps and self.skipped == steps:
+            raise NonFiniteLoss(
+                f"Loss or gradient norm was not finite in all {steps} steps; nothing was learnt."
+            )
+
+
+class EarlyStop:
+    """Says when ``eval_loss`` has not improved for ``patience`` evaluations; without patience never."""
+
+    def __init__(self, patience: int | None, base: float | None) -> None:
+        self._patience, self._best, self._since = patience, base, 0
+
+    def saw(self, eval_loss: float | None) -> bool:
+        """Take an evaluation; tell whether it is time to stop."""
+        if eval_loss is not None and (self._best is None or eval_loss < self._best):
+            self._best, self._since = eval_loss, 0
+        else:
+            self._since += 1
+        return self._patience is not None and self._since >= self._patience
+
+
+class NoiseWatch:
+    """Holds the noise of the first steps against alpha and tells the verdict once."""
+
+    def __init__(self, alpha: float, width: int, reporter: Reporter) -> None:
+        self._check = Verification(alpha) if alpha else None
+        self._width, self._reporter = width, reporter
+        self.facts: dict[str, float | int] = {"alpha": alpha, "effective_alpha": 0.0}
+
+    def saw(self, step: Step, reading: Reading) -> None:
+        """Take a step's measurement; raise :class:`NeftuneMisapplied` when it is not alpha's."""
+        if self._check is None:
+            return
+        self._check.add(reading, step.tokens, self._width)
+        if self._check.enough:
+            self.finished()
+
+    def finished(self) -> None:
+        """Give the verdict now; a short run's is as sharp as its few elements allow."""
+        if self._check is None or self._check.examples == 0:
+            return
+        self.facts, self._check = self._check.conclude(), None
+        self._reporter.event("neftune.verified", self.facts)
