@@ -6,6 +6,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+from frame.only_installed import needed
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -19,38 +20,13 @@ DIRECT = [
 ]
 
 
-def needed() -> set[str]:
-    """Names of all installed packages that the project needs, through others too."""
-    seen: set[str] = set()
-    waiting = [Requirement(line) for line in DIRECT]
-    while waiting:
-        one = waiting.pop()
-        name = canonicalize_name(one.name)
-        extras = one.extras or {""}
-        if name in seen or (one.marker and not one.marker.evaluate({"extra": ""})):
-            continue
-        seen.add(name)
-        try:
-            theirs = metadata.requires(name) or []
-        except metadata.PackageNotFoundError:
-            continue  # the GPU's, on a machine without one
-        for line in theirs:
-            other = Requirement(line)
-            if other.marker is None or any(
-                other.marker.evaluate({"extra": extra}) for extra in extras | {""}
-            ):
-                other.marker = None
-                waiting.append(other)
-    return seen
-
-
 def test_a_line_is_a_name_and_a_version():
     assert all(re.fullmatch(r"[a-z0-9-]+==[0-9][0-9a-z.]*", line) for line in LINES)
     assert sorted(LINES) == LINES
 
 
 def test_all_that_is_needed_is_pinned():
-    assert needed() <= set(PINS)
+    assert needed(DIRECT) <= set(PINS)
 
 
 @pytest.mark.parametrize("line", DIRECT)
@@ -61,7 +37,7 @@ def test_a_pin_is_a_version_that_the_project_allows(line: str):
 
 def test_what_is_installed_is_what_is_pinned():
     installed = {canonicalize_name(one.name): one.version.split("+")[0] for one in metadata.distributions()}
-    ours = needed() & set(installed)
+    ours = needed(DIRECT) & set(installed)
     assert {name: installed[name] for name in ours} == {name: PINS[name] for name in ours}
 
 

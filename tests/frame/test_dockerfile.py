@@ -4,35 +4,15 @@ import importlib.util
 import re
 import subprocess
 import sys
-from importlib import metadata
 from pathlib import Path
 
 import pytest
-from packaging.requirements import Requirement
+from frame.only_installed import needed, requirements
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text("utf-8")
 STAGES = dict(re.findall(r"^FROM \S+ AS (\S+)\n(.*?)(?=^FROM|\Z)", DOCKERFILE, re.M | re.S))
 HEAVY = {"torch", "transformers", "peft", "accelerate", "bitsandbytes", "trl"}
-
-
-def wanted(*extras: str) -> list[str]:
-    """What docker/requirements.py prints."""
-    script = [sys.executable, ROOT / "docker" / "requirements.py", *extras]
-    return subprocess.run(script, capture_output=True, text=True, check=True).stdout.split()
-
-
-def with_theirs(requirements: list[str]) -> set[str]:
-    """Names of packages, and of all that they need."""
-    seen: set[str] = set()
-    waiting = [Requirement(line) for line in requirements]
-    while waiting:
-        one = waiting.pop()
-        if one.name.lower() in seen or (one.marker and not one.marker.evaluate({"extra": ""})):
-            continue
-        seen.add(one.name.lower())
-        waiting += [Requirement(line) for line in metadata.requires(one.name) or []]
-    return seen
 
 
 def test_hadolint_has_nothing_to_say():
@@ -53,11 +33,25 @@ def test_the_api_image_tells_how_it_is():
 
 def test_the_api_image_has_no_torch():
     assert "packages-api" in STAGES["api"]
-    assert with_theirs(wanted()).isdisjoint(HEAVY)
+    assert needed(requirements([])).isdisjoint(HEAVY)
 
 
 def test_the_worker_image_has_what_trains():
-    assert {"torch", "peft"} <= {Requirement(line).name for line in wanted("worker", "gpu")}
+    assert needed(requirements(["worker", "gpu"])) >= {"torch", "peft", "transformers"}
+
+
+@pytest.mark.parametrize(
+    ("extras", "modules"),
+    [
+        ("", ["api.main", "api.server", "worker.reconcile", "alembic", "neftune_store.projects"]),
+        ("worker gpu", ["worker.app", "worker.fetch", "neftune_core.train", "neftune_core.export"]),
+    ],
+    ids=["api", "worker"],
+)
+def test_an_image_has_all_that_its_services_import(extras: str, modules: list[str]):
+    script = [sys.executable, ROOT / "tests" / "frame" / "only_installed.py", extras, *modules]
+    ran = subprocess.run(script, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert ran.returncode == 0, ran.stderr
 
 
 def test_every_install_is_pinned():
