@@ -57,11 +57,8 @@ class Toy:
 def misbehave(toy, toys):
     """The faults that come before the first step."""
     if "environ" in toys:  # print what can be seen, in the log and as an event
-        toy.event(
-            "run.environ",
-            environ=dict(os.environ),
-            fds=sorted(path.name for path in Path("/proc/self/fd").iterdir()),
-        )
+        open_files = sorted(path.name for path in Path("/proc/self/fd").iterdir())
+        toy.event("run.environ", environ=dict(os.environ), open_files=open_files)
     if "log" in toys:
         block = (b"x" * 1023 + b"\n") * 1024
         for _ in range(int(toys["log"])):  # MiB
@@ -79,8 +76,6 @@ def misbehave(toy, toys):
     if "forge" in toys:
         toy.event("run.started", forged=True)
         toy.event("job.succeeded", forged=True)
-    if "escape" in toys:
-        toy.say(type="artifact", name="adapter", path="../../../etc")
     if "child" in toys and os.fork() == 0:  # it outlives its parent unless somebody ends the group
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         time.sleep(600)
@@ -131,8 +126,10 @@ def main():
         time.sleep(float(toys.get("sleep", "0.01")))
     if "backwards" in toys:
         toy.metric(1, train_loss=0.0)
-    if "empty" not in toys and "escape" not in toys:
+    if "empty" not in toys:
         toy.result(spec, rows)
+    if "escape" in toys:
+        toy.say(type="artifact", name="adapter", path="../../../../../../../../../etc")
     toy.event("run.completed", steps=steps)
     sys.exit(int(toys.get("exit", "0")))
 

@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import json
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -21,10 +22,12 @@ import pytest
 import redis
 from sqlalchemy import Engine, text
 
+from neftune_store.artifacts import Artifact, ArtifactLedger
 from neftune_store.bells import ring
 from neftune_store.blobs import Blobs, blob_key
 from neftune_store.datasets import Dataset, DatasetLedger
-from neftune_store.db import unit_of_work
+from conftest import create_database, database_named, drop_database
+from neftune_store.db import make_engine, unit_of_work
 from neftune_store.events import events_after
 from neftune_store.job import Job
 from neftune_store.jobs import JobLedger
@@ -36,6 +39,7 @@ T = TypeVar("T")
 TOY = str(Path(__file__).with_name("toy_runner.py"))
 MODEL = "toy/base"
 LEASE, HEARTBEAT, LEASE_STOP, RECONCILE = 2.0, 0.5, 1.4, 0.25
+QUICK = {"STALL_SECONDS": "3", "FIRST_STEP_SECONDS": "5", "MAX_LOG_BYTES": "200000"}
 ROWS = b"".join(
     json.dumps({"instruction": f"Say {n}", "input": "", "output": f"{n} it is"}).encode() + b"\n"
     for n in range(40)
@@ -154,11 +158,22 @@ class House:
                 warnings=[],
             )
 
-    def submit(self, toy: str = "", *, dataset: str | None = None, rung: bool = True, **spec: object) -> Job:
+    def submit(
+        self,
+        toy: str = "",
+        *,
+        dataset: str | None = None,
+        rung: bool = True,
+        paused: bool = False,
+        **spec: object,
+    ) -> Job:
         """Submit a job for the toy runner, and ring as the api would."""
         body = {"model": MODEL, "dataset": dataset or self.dataset().id, "metadata": {"toy": toy}, **spec}
+        project = self.project()
         with unit_of_work(self.engine) as session:
-            job, _ = JobLedger(session).submit(self.project(), _spec(body))
+            job, _ = JobLedger(session).submit(project, _spec(body))
+            if paused:
+                job = JobLedger(session).pause(project, job.id)
         if rung:
             ring(self.redis_url)
         return job
@@ -167,6 +182,18 @@ class House:
         """Ask for a job's end."""
         with unit_of_work(self.engine) as session:
             return JobLedger(session).cancel(job.project_id, job.id)
+
+    def pause(self, job: Job) -> Job:
+        """Ask it to rest."""
+        with unit_of_work(self.engine) as session:
+            return JobLedger(session).pause(job.project_id, job.id)
+
+    def resume(self, job: Job) -> Job:
+        """Wake it up."""
+        with unit_of_work(self.engine) as session:
+            resumed = JobLedger(session).resume(job.project_id, job.id)
+        ring(self.redis_url)
+        return resumed
 
     def job(self, job: Job) -> Job:
         """Give the job as it is now."""
@@ -217,6 +244,20 @@ class House:
                 {"job": job.id},
             )
             return found.scalar_one() or ""
+
+    def hurry(self, job: Job) -> None:
+        """Let a resting job start at once."""
+        with self.engine.begin() as connection:
+            connection.execute(text("UPDATE jobs SET run_after = NULL WHERE id = :job"), {"job": job.id})
+
+    def artifacts(self, job: Job) -> dict[str, Artifact]:
+        """List the job's results by name."""
+        with unit_of_work(self.engine) as session:
+            return {found.name: found for found in ArtifactLedger(session).list(job.project_id, job.id)}
+
+    def content(self, artifact: Artifact) -> bytes:
+        """Give a result's bytes from storage."""
+        return b"".join(Blobs.open(self.settings()).stream(artifact.blob_key))
 
     # Processes of a run
 
@@ -278,17 +319,45 @@ def kill(process: psutil.Process | subprocess.Popen[bytes]) -> None:
     os.kill(process.pid, signal.SIGKILL)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def quiet_redis(redis_url: str) -> str:
-    """A Redis without bells of an earlier test."""
+    """A Redis without bells of an earlier module."""
     redis.from_url(client_url(redis_url)).flushall()
     return redis_url
 
 
+@contextlib.contextmanager
+def opened(root: Path, postgres_url: str, template: str, redis_url: str) -> Iterator[House]:
+    """A house on a database of its own; what it leaves running fails the test."""
+    name = f"neftune_house_{secrets.token_hex(4)}"
+    create_database(postgres_url, name, template=template)
+    url = database_named(postgres_url, name)
+    engine = make_engine(url, application_name="tests")
+    house = House(root, engine, url, redis_url)
+    try:
+        yield house
+    finally:
+        house.close()
+        engine.dispose()
+        drop_database(postgres_url, name)
+    assert until(lambda: not house.left_behind(), 5), house.left_behind()
+
+
 @pytest.fixture
-def house(tmp_path: Path, engine: Engine, database: str, quiet_redis: str) -> Iterator[House]:
-    """A house whose processes are gone after the test; what they left running fails it."""
-    made = House(tmp_path, engine, database, quiet_redis)
-    yield made
-    made.close()
-    assert until(lambda: not made.left_behind(), 5), made.left_behind()
+def house(tmp_path: Path, postgres_url: str, migrated_template: str, quiet_redis: str) -> Iterator[House]:
+    """A house for one test, which starts what it needs."""
+    redis.from_url(client_url(quiet_redis)).flushall()
+    with opened(tmp_path, postgres_url, migrated_template, quiet_redis) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def busy_house(
+    tmp_path_factory: pytest.TempPathFactory, postgres_url: str, migrated_template: str, quiet_redis: str
+) -> Iterator[House]:
+    """A house with a worker and a reconciler that all tests of a module share."""
+    root = tmp_path_factory.mktemp("house")
+    with opened(root, postgres_url, migrated_template, quiet_redis) as made:
+        made.start("worker", **QUICK)
+        made.start("worker.reconcile")
+        yield made
