@@ -7,7 +7,6 @@ limited child process (:mod:`neftune_core.rows_tabular`).
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
@@ -57,7 +56,7 @@ class RowScanner:
     def __init__(
         self,
         *,
-        format: Format | Literal["auto"] = "auto",  # noqa: A002 - as the query parameter is named
+        format: Format | Literal["auto"] = "auto",
         limits: Limits | None = None,
     ) -> None:
         self.limits = limits or Limits()

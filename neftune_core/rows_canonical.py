@@ -169,5 +169,5 @@ def _tools(raw: Raw | UnsetType) -> tuple[Mapping[str, Any], ...] | None:
     return tuple(tool for tool in value if isinstance(tool, Mapping)) or None
 
 
-def _given(text: str | None | UnsetType) -> str | None:
+def _given(text: str | UnsetType | None) -> str | None:
     return text if isinstance(text, str) else None

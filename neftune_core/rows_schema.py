@@ -98,7 +98,7 @@ class AlpacaRow(Labelled, kw_only=True):
     output: str
     input: Text = UNSET
     system: Text = UNSET
-    history: list[tuple[str, str]] | None | UnsetType = UNSET
+    history: list[tuple[str, str]] | UnsetType | None = UNSET
     text: Extra = UNSET
 
 

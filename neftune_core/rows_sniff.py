@@ -3,8 +3,8 @@
 import csv
 import re
 
+from neftune_core.errors import DatasetError
 from neftune_core.rows_faults import (
-    DatasetError,
     EmptyDataset,
     UnknownFormat,
     UnsupportedMedia,

@@ -20,7 +20,7 @@ _TO_BRACKET = re.compile(r'[^"{}\[\]]*+(?:"[^"\\]*+(?:\\.[^"\\]*+)*+"[^"{}\[\]]*
 _KEY_TO_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
 
 
-class JsonFault(Exception):  # noqa: N818 - a fault is the domain's word for what is wrong with input
+class JsonFault(Exception):
     """Why some bytes are not JSON that we take: a stable code, a message, the byte where known."""
 
     def __init__(self, code: str, msg: str, offset: int | None = None) -> None:

@@ -20,7 +20,7 @@ _PARQUET = b"PAR1"
 _LISTS = ("messages", "conversations", "tools", "history")  # columns that CSV holds as JSON text
 
 
-class Refused(Exception):  # noqa: N818 - it is an answer, not an error
+class Refused(Exception):
     """Why the file can't be used."""
 
     def __init__(self, code: str, msg: str, line: int = 0) -> None:
