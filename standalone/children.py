@@ -117,7 +117,7 @@ class Children:
             child = self._all.pop().child
             if child.process is not None:
                 self._say(child.name, "stopping")
-                child.stop(hurry)
+            child.stop(hurry)
         _end_descendants()
 
     def _start_again(self, tended: "_Tended") -> None:

@@ -195,7 +195,7 @@ class EmbeddedPostgres:
                 psycopg.connect(conninfo, connect_timeout=5).close()
                 return
             time.sleep(0.03)
-        self.stop()
+        self._end()
         last = self._log_path().read_text(errors="replace")[-1500:]
         raise ServiceFailed(f"PostgreSQL did not start; the end of {self._log_path()}:\n{last}")
 

@@ -68,7 +68,7 @@ class EmbeddedRedis:
             if _answers(path):
                 return
             time.sleep(0.02)
-        self.stop()
+        self._end()
         last = self._log_path().read_text(errors="replace")[-1500:]
         raise ServiceFailed(f"Redis did not start; the end of {self._log_path()}:\n{last}")
 

@@ -8,7 +8,7 @@ import http.client
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from neftune_store.db import make_engine, migrate, unit_of_work
@@ -36,6 +36,7 @@ class Service:
         self._port = port
         self._say = say
         self._children = Children(say)
+        self._began: dict[Path, int] = {}  # how long each log was before this start
 
     def start(self) -> None:
         """Start all and wait until the api can do its work."""
@@ -48,6 +49,7 @@ class Service:
         self._say("database", "schema is up to date")
         self._ensure_key(database_url)
         env = self._environment(database_url, redis_url)
+        self._began = {log: log.stat().st_size for log in self._home.folder("logs").iterdir()}
         for name, module, grace_s in _MODULES:
             self._children.start(ModuleChild(name, module, env, self._home.log(name), grace_s))
         self._wait_ready()
@@ -109,8 +111,9 @@ class Service:
             if (dead := self._children.dead()) or time.monotonic() > end:
                 name = dead or "api"
                 log = self._home.log(name)
-                last = log.read_text(errors="replace")[-2000:] if log.exists() else ""
-                raise ServiceFailed(f"The {name} did not start; the end of {log}:\n{last}")
+                raise ServiceFailed(
+                    f"The {name} did not start; the end of {log}:\n{_end_of(log, self._began)}"
+                )
             time.sleep(0.1)
         self._say("api", f"ready on {self.url}")
 
@@ -133,6 +136,13 @@ def _allowed(settings: StandaloneSettings, dirs: list[str]) -> str:
         for config in Path(folder).glob("*/*/config.json")
     )
     return ",".join([*local, *filter(None, [settings.allowed_models])])
+
+
+def _end_of(log: Path, began: Mapping[Path, int]) -> str:
+    """What this start wrote to a log, its last lines."""
+    if not log.exists():
+        return ""
+    return log.read_bytes()[began.get(log, 0) :][-2000:].decode(errors="replace")
 
 
 def _ready(host: str, port: int) -> bool:

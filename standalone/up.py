@@ -70,25 +70,30 @@ def demo(settings: StandaloneSettings, console: Console, show: Demo) -> int:
 @contextmanager
 def _running(home: Home, settings: StandaloneSettings, port: int, console: Console) -> Iterator[Service]:
     def say(who: str, what: str) -> None:
-        console.print(f"  [bold]{who:<11}[/] ", end="")
-        console.print(what, markup=False, highlight=False, soft_wrap=True)
+        _tell(console, f"  {who:<11} {what}")
 
     wishes = _Wishes()
-    before = {number: signal.signal(number, wishes.hear) for number in _STOPPING}
+    # A hang-up that somebody chose to ignore (nohup) stays ignored.
+    heard = [
+        number
+        for number in _STOPPING
+        if signal.getsignal(number) != signal.SIG_IGN or number != signal.SIGHUP
+    ]
+    before = {number: signal.signal(number, wishes.hear) for number in heard}
     service = Service(home, settings, port, say)
     say("home", str(home.path))
     try:
         service.start()
         yield service
     except KeyboardInterrupt:
-        console.print("\nStopping; a running job goes back to the queue. Ctrl-C again hurries.")
+        _tell(console, "\nStopping; a running job goes back to the queue. Ctrl-C again hurries.")
         raise
     finally:
         wishes.stopping = True  # from here on a signal only hurries
         service.stop(lambda: wishes.hurry)
         for number, handler in before.items():
             signal.signal(number, handler)
-        console.print(f"Stopped. Everything is kept in {home.path}.", highlight=False, soft_wrap=True)
+        _tell(console, f"Stopped. Everything is kept in {home.path}.")
 
 
 def _stay(service: Service, wanted: Callable[[], bool] = lambda: True) -> None:
@@ -113,4 +118,10 @@ def _welcome(service: Service, home: Home, settings: StandaloneSettings, console
     if address.reachable(settings.host) != settings.host:
         lines.append("  It listens on all addresses of this machine: put TLS in front of it.")
     for line in lines:
+        _tell(console, line)
+
+
+def _tell(console: Console, line: str) -> None:
+    """Write a line; a terminal that is gone is no reason to stop, nor to stop half way through stopping."""
+    with suppress(OSError, SystemExit):  # rich ends the process on a broken pipe
         console.print(line, markup=False, highlight=False, soft_wrap=True)

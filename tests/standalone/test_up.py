@@ -1,8 +1,8 @@
 """`python -m standalone up`: the whole service, seen from a terminal and from /proc."""
 
 import os
-import signal
 import shutil
+import signal
 import socket
 import stat
 import tempfile
@@ -13,9 +13,10 @@ import psutil
 import pytest
 
 from tests.standalone.instance import Instance, running
-from tests.standalone.processes import IS_ROOT, NOBODY, eventually, modes, of_home
+from tests.standalone.processes import IS_ROOT, NOBODY, eventually, modes, of_home, python
 
 ROWS = b'{"instruction": "Say hello.", "input": "", "output": "Hello!"}\n' * 3
+PRESET = "nft_a_key_that_was_chosen_beforehand"
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,7 @@ def shared_home() -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def service(shared_home: Path) -> Iterator[Instance]:
     """One running instance for the tests that leave it running."""
-    with running(shared_home) as instance:
+    with running(shared_home, NEFTUNE_API_KEY=PRESET) as instance:
         yield instance
 
 
@@ -41,7 +42,7 @@ def upload(service: Instance, name: str) -> str:
 
 def datasets(service: Instance) -> list[str]:
     with service.client() as client:
-        return [row["id"] for row in client.get("/datasets").json()["data"]]
+        return [row["id"] for row in client.get("/datasets").json()["items"]]
 
 
 def refused(instance: Instance) -> str:
@@ -54,8 +55,9 @@ def refused(instance: Instance) -> str:
         instance.close()
 
 
-def test_it_is_ready_and_the_printed_key_opens_it(service: Instance) -> None:
+def test_it_is_ready_and_the_preset_key_opens_it(service: Instance) -> None:
     assert service.answers()
+    assert service.key == PRESET
     with service.client() as client:
         assert client.get("/datasets").status_code == 200
         assert client.get("/datasets", headers={"Authorization": "Bearer nft_wrong"}).status_code == 401
@@ -136,37 +138,40 @@ def test_killed_servers_are_started_again_and_nothing_is_lost(service: Instance)
     assert kept in datasets(service)
 
 
-def test_ctrl_c_leaves_no_process_and_the_next_start_finds_everything(home: Path) -> None:
+def test_neither_ctrl_c_nor_kill_9_leaves_a_process_or_loses_a_row(home: Path) -> None:
     with running(home) as first:
         kept, key = upload(first, "kept"), first.key
         below = psutil.Process(first.process.pid).children(recursive=True)
-        took = first.ctrl_c()
+        assert len(below) >= 6
+        # When Ctrl-C is pressed once
+        assert first.ctrl_c() < 20
+        # Then all are gone, in order, and the address is free
         assert first.process.returncode == 0
-        assert took < 20
         assert of_home(home) == []
         assert not any(process.is_running() for process in below)
+        assert stopped(first) == ["worker", "reconciler", "api", "redis", "postgres"]
+        assert is_free(first.port)
     with running(home) as second:
         assert second.key == key
         assert datasets(second) == [kept]
-
-
-def test_kill_9_of_the_parent_leaves_no_process_and_the_next_start_recovers(home: Path) -> None:
-    with running(home) as first:
-        kept = upload(first, "kept")
-        below = psutil.Process(first.process.pid).children(recursive=True)
-        first.process.kill()
-        first.process.wait()
+        below = psutil.Process(second.process.pid).children(recursive=True)
+        # When the parent is killed without a chance to say anything
+        second.process.kill()
+        second.process.wait()
         assert eventually(lambda: not any(process.is_running() for process in below), 15)
         assert of_home(home) == []
-    with running(home) as second:
-        assert datasets(second) == [kept]
+    with running(home) as third:
+        assert datasets(third) == [kept]
 
 
-def test_a_preset_key_opens_it(home: Path) -> None:
-    preset = "nft_a_key_that_was_chosen_beforehand"
-    with running(home, NEFTUNE_API_KEY=preset) as service:
-        assert service.key == preset
-        assert datasets(service) == []
+def stopped(instance: Instance) -> list[str]:
+    return [line.split()[0] for line in instance.said().splitlines() if line.endswith(" stopping")]
+
+
+def is_free(port: int) -> bool:
+    with socket.socket() as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        return trial.connect_ex(("127.0.0.1", port)) != 0
 
 
 @pytest.mark.skipif(not IS_ROOT, reason="needs two users")
@@ -192,9 +197,11 @@ def test_as_root_nothing_of_the_home_is_readable_for_others(service: Instance) -
             assert not path.stat().st_mode & 0o007, path
 
 
-def test_the_address_is_given_back(home: Path) -> None:
-    with running(home) as service:
-        service.ctrl_c()
-        with socket.socket() as trial:
-            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            trial.bind(("127.0.0.1", service.port))
+def test_a_terminal_that_is_gone_is_no_reason_to_stop() -> None:
+    talker = python(
+        "import os, time; from rich.console import Console; from standalone.up import _tell\n"
+        "time.sleep(1); console = Console(); [_tell(console, 'word') for _ in range(3)]; os._exit(7)"
+    )
+    assert talker.stdout is not None
+    talker.stdout.close()
+    assert talker.wait(20) == 7
