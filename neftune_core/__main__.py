@@ -75,17 +75,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         errand = Errand(asked.spec, asked.rows, asked.out, asked.validation_rows, asked.model_dir)
         return run_job(errand, asked.report_fd)
-    from neftune_core.generate import answer_job  # noqa: PLC0415 - as above
+    from neftune_core import generate  # noqa: PLC0415 - as above
+    from neftune_core.errors import CoreError  # noqa: PLC0415 - as above
 
-    return answer_job(
-        asked.model_dir,
-        asked.adapter,
-        prompts=asked.prompt,
-        messages=asked.messages,
-        template=asked.template,
-        max_new_tokens=asked.max_new_tokens,
-        repetition_penalty=asked.repetition_penalty,
-    )
+    try:
+        return generate.answer_job(
+            asked.model_dir,
+            asked.adapter,
+            generate.conversations(asked.prompt, asked.messages),
+            asked.template,
+            generate.Decoding(asked.max_new_tokens, asked.repetition_penalty),
+        )
+    except CoreError as error:
+        sys.stderr.write(f"{error.code}: {error}\n")
+        return 1
 
 
 if __name__ == "__main__":

@@ -4,7 +4,10 @@ Only safetensors are read and no code of the model's own is run. Knows transform
 bitsandbytes; knows nothing of rows or losses.
 """
 
+import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,7 +100,7 @@ def load_base(model_dir: Path, numerics: Numerics) -> Any:
     from transformers import AutoModelForCausalLM  # noqa: PLC0415 - slow to import
 
     inspect_model(model_dir)
-    model = AutoModelForCausalLM.from_pretrained(
+    model: Any = AutoModelForCausalLM.from_pretrained(
         model_dir,
         trust_remote_code=False,
         local_files_only=True,
@@ -108,9 +111,30 @@ def load_base(model_dir: Path, numerics: Numerics) -> Any:
     )
     if not numerics.quantization:
         model.to(numerics.device)
+    let_cpu_pack(model, False)
     # A cache kept in training lets packed examples see each other, and costs memory.
     model.config.use_cache = False
-    return model.eval()
+    model.eval()
+    return model
+
+
+def let_cpu_pack(model: nn.Module, allowed: bool) -> None:
+    """Allow or forbid bitsandbytes to repack 4-bit weights for the CPU at the next evaluation pass.
+
+    It repacks in place where the CPU has bf16 instructions, and backward passes then read the new layout
+    as if it were the old one: silently wrong gradients. So it is forbidden while training goes on, and
+    allowed for the last forward passes, which then compute what any other program computes.
+    """
+    module: Any
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = allowed and _cpu_packs()
+
+
+def _cpu_packs() -> bool:
+    from bitsandbytes import functional  # noqa: PLC0415 - slow to import
+
+    return bool(functional.has_avx512bf16())  # type: ignore[no-untyped-call]  # bitsandbytes'
 
 
 def _bitsandbytes(numerics: Numerics) -> Any:
@@ -118,7 +142,7 @@ def _bitsandbytes(numerics: Numerics) -> Any:
         return None
     from transformers import BitsAndBytesConfig  # noqa: PLC0415 - slow to import
 
-    return BitsAndBytesConfig(
+    return BitsAndBytesConfig(  # type: ignore[no-untyped-call]  # transformers'
         load_in_4bit=True,
         bnb_4bit_quant_type=numerics.quantization.type,
         bnb_4bit_use_double_quant=numerics.quantization.double,
@@ -145,10 +169,29 @@ def make_trainable(base: Any, spec: JobSpec) -> Any:
         use_dora=spec.lora.use_dora,
         use_rslora=spec.lora.use_rslora,
     )
-    with warnings.catch_warnings():
-        # PEFT 0.21 asks transformers 5.23 under an old name.
-        warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`", category=FutureWarning)
+    with _peft_speaks_old_names():
         return get_peft_model(base, config)
+
+
+def load_adapter(base: Any, adapter: Path) -> Any:
+    """Put a saved adapter on a base, for answering."""
+    from peft import PeftModel  # noqa: PLC0415 - slow to import
+
+    with _peft_speaks_old_names():
+        return PeftModel.from_pretrained(base, str(adapter)).eval()  # type: ignore[no-untyped-call]  # PEFT's
+
+
+@contextmanager
+def _peft_speaks_old_names() -> Iterator[None]:
+    """PEFT 0.21 asks transformers 5.23 under a name that warns."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`", category=FutureWarning)
+        yield
+
+
+def hush_libraries() -> None:
+    """Let libraries speak only of errors: bitsandbytes misses a kernel at import that nobody asked for."""
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 
 def check_lora(base: Any, lora: LoraSpec) -> None:

@@ -4,7 +4,6 @@ Owns what belongs to the process: signals, the last word after a failure, the ou
 training itself is :mod:`neftune_core.train`.
 """
 
-import logging
 import os
 import signal
 import sys
@@ -58,8 +57,6 @@ class Errand:
 
 def run_job(errand: Errand, report_fd: int | None) -> int:
     """Run the job and give the exit status; whatever goes wrong is told before."""
-    # It complains at import about a kernel that nobody here asked for.
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     stop = StopFlag()
     stop.listen()
     reporter = TerminalReporter() if report_fd is None else PipeReporter(report_fd, errand.out)
@@ -87,8 +84,9 @@ def _run(errand: Errand, reporter: PipeReporter | TerminalReporter, stop: StopFl
     rows = list(read_rows(errand.rows))
     train_rows, eval_rows = _split(spec, rows, errand.validation_rows)
 
-    from neftune_core import record, train  # noqa: PLC0415 - torch comes with it, after all that may refuse
+    from neftune_core import model, record, train  # noqa: PLC0415 - torch comes with it, after all that may refuse
 
+    model.hush_libraries()
     outcome = train.run(spec, train_rows, eval_rows, errand.out, base, reporter, stop)
     if outcome.stopped:
         return messages.EXIT_STOPPED

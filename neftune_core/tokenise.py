@@ -53,14 +53,28 @@ class Prepared:
         return sum(len(example.ids) for example in self.examples)
 
 
-def prepare(rows: Iterable[tuple[int, Sequence[Span]]], tokenizer: Any, max_length: int) -> Prepared:
-    """Encode numbered rows, cut them at ``max_length``, and drop those with nothing left to learn."""
+def beginning(tokenizer: Any) -> list[int]:
+    """Give the beginning-of-text token, if this tokenizer puts one before a text."""
+    ids: list[int] = tokenizer.backend_tokenizer.encode("", add_special_tokens=True).ids
+    return ids[:1] if ids[:1] == [tokenizer.bos_token_id] else []
+
+
+def prepare(
+    rows: Iterable[tuple[int, Sequence[Span]]], tokenizer: Any, max_length: int, begin: Sequence[int] = ()
+) -> Prepared:
+    """Encode numbered rows, cut them at ``max_length``, and drop those with nothing left to learn.
+
+    ``begin`` is put before each row.
+    """
+    head = np.array(begin, dtype=np.int32)
     seen: dict[bytes, int] = {}
     examples: list[Example] = []
     dropped = truncated = 0
-    for row, ids, trained in _encoded(rows, tokenizer):
+    for row, body, flags in encoded(rows, tokenizer):
+        ids = np.concatenate([head, body])
+        trained = np.concatenate([np.zeros(len(head), dtype=bool), flags])
         truncated += len(ids) > max_length
-        kept, learnt = ids[:max_length], trained[:max_length].copy()
+        kept, learnt = ids[:max_length], trained[:max_length]
         learnt[:1] = False  # nothing comes before the first token to tell it from
         if not learnt.any():
             dropped += 1
@@ -89,11 +103,12 @@ def _key(ids: Ids, seen: dict[bytes, int]) -> int:
     return int.from_bytes(named.digest(), "little", signed=True)
 
 
-def _encoded(rows: Iterable[tuple[int, Sequence[Span]]], tokenizer: Any) -> Iterator[tuple[int, Ids, Flags]]:
+def encoded(rows: Iterable[tuple[int, Sequence[Span]]], tokenizer: Any) -> Iterator[tuple[int, Ids, Flags]]:
+    """Give each numbered row's token ids, and which of them lie in trained text."""
     backend = tokenizer.backend_tokenizer
     backend.no_truncation()
     backend.no_padding()
-    special_ids = _special_ids(tokenizer)
+    reserved = special_ids(tokenizer)
     pending = iter(rows)
     while batch := list(islice(pending, _AT_ONCE)):
         texts = ["".join(span.text for span in spans) for _, spans in batch]
@@ -104,9 +119,7 @@ def _encoded(rows: Iterable[tuple[int, Sequence[Span]]], tokenizer: Any) -> Iter
             ids = np.array(encoding.ids, dtype=np.int32)
             ends = np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2)
             span_of = _span_of(spans, ends)
-            forged = (
-                np.isin(ids, special_ids) & ~np.array([span.special for span in spans], dtype=bool)[span_of]
-            )
+            forged = np.isin(ids, reserved) & ~np.array([span.special for span in spans], dtype=bool)[span_of]
             if forged.any():
                 ids, span_of = _encoded_apart(spans, backend)
             yield row, ids, np.array([span.trained for span in spans], dtype=bool)[span_of]
@@ -135,7 +148,7 @@ def _encoded_apart(spans: Sequence[Span], backend: Any) -> tuple[Ids, NDArray[np
     return np.array(ids, dtype=np.int32), np.concatenate(span_of)
 
 
-def _special_ids(tokenizer: Any) -> list[int]:
+def special_ids(tokenizer: Any) -> list[int]:
     """List the ids only a template may use; the unknown token is what any strange character becomes."""
     added = {number for number, token in tokenizer.added_tokens_decoder.items() if token.special}
     return sorted((added | set(tokenizer.all_special_ids)) - {tokenizer.unk_token_id})

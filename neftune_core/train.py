@@ -22,7 +22,7 @@ from neftune_core.probe import probe_ids, probe_logits
 from neftune_core.rows import Row
 from neftune_core.spec import ALPHA_UNUSUAL, JobSpec
 from neftune_core.stepper import Stepper
-from neftune_core.tokenise import Prepared, prepare, refuse_if_mostly_dropped
+from neftune_core.tokenise import Prepared, beginning, prepare, refuse_if_mostly_dropped
 from neftune_core.watch import EarlyStop, NoiseWatch, SkipWatch
 
 _TOKENS_AT_ONCE = 16_384  # padded tokens of a micro-batch where the spec leaves it open
@@ -75,10 +75,14 @@ class _Run:
         self._prepare(train_rows, eval_rows)
         self._end_if_asked()
         self._load()
-        ids = probe_ids(self.tokenizer)
-        base_logits = probe_logits(self.base, ids, self.numerics.device)
+        ids, device = probe_ids(self.tokenizer), self.numerics.device
+        base_logits = probe_logits(self.base, ids, device)
         self._train()
-        tuned_logits = probe_logits(self.model, ids, self.numerics.device)
+        if self.numerics.quantization:
+            model.let_cpu_pack(self.model, True)  # as it will be in whatever program loads the adapter
+            with self.model.disable_adapter():
+                base_logits = probe_logits(self.model, ids, device)
+        tuned_logits = probe_logits(self.model, ids, device)
         facts = {**self.resolved(), **{f"final {name}": value for name, value in self.final.items()}}
         kind, folder = export.save(self.model, self.tokenizer, self.spec, workdir, facts)
         return Outcome(
@@ -126,10 +130,14 @@ class _Run:
         )
 
     def _tokenised(self, rows: Sequence[Row]) -> Prepared:
+        training = self.spec.training
         spans = (
-            (number, prompts.render(row, self.template, self.tokenizer)) for number, row in enumerate(rows)
+            (number, prompts.render(row, self.template, self.tokenizer, training.train_on))
+            for number, row in enumerate(rows)
         )
-        return prepare(spans, self.tokenizer, self.spec.training.max_length)
+        # A model's own chat template writes the beginning-of-text token where it wants one.
+        begin = [] if self.template == "chat" else beginning(self.tokenizer)
+        return prepare(spans, self.tokenizer, training.max_length, begin)
 
     def _warnings(self) -> list[str]:
         warnings = []
