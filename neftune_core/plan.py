@@ -1,0 +1,86 @@
+"""How long a run is and how fast it learns, from the spec and the number of rows alone.
+
+Knows no rows, no tokens, no torch. The schedules are those of transformers, number for number, so that runs
+can be compared: the learning rate of step n there is the one after n - 1 updates.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from neftune_core.errors import SpecError
+from neftune_core.spec import JobSpec, TrainingSpec
+
+Scheduler = Literal["cosine", "linear", "constant"]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The steps of a run. Steps are numbered from 1; the last step of an epoch may be smaller."""
+
+    rows: int
+    steps_per_epoch: int
+    total_steps: int
+    warmup_steps: int
+    eval_every: int
+    peak_learning_rate: float
+    scheduler: Scheduler
+
+    @property
+    def epochs(self) -> float:
+        """Tell how often the rows are walked."""
+        return self.total_steps / self.steps_per_epoch
+
+    @property
+    def eval_steps(self) -> frozenset[int]:
+        """Give the steps after which held-out rows are measured; the last one is always among them."""
+        return frozenset(range(self.eval_every, self.total_steps + 1, self.eval_every)) | {self.total_steps}
+
+    def learning_rate(self, step: int) -> float:
+        """Give the learning rate of this step."""
+        done = step - 1
+        if done < self.warmup_steps:
+            return self.peak_learning_rate * done / self.warmup_steps
+        if self.scheduler == "constant":
+            return self.peak_learning_rate
+        progress = (done - self.warmup_steps) / max(1, self.total_steps - self.warmup_steps)
+        if self.scheduler == "linear":
+            return self.peak_learning_rate * max(0.0, 1.0 - progress)
+        return self.peak_learning_rate * max(0.0, 0.5 * (1.0 + math.cos(math.pi * progress)))
+
+
+def schedule(rows: int, spec: JobSpec) -> Plan:
+    """Plan a run over this many training rows."""
+    if rows < 1:
+        raise SpecError("There is no row to train on.")
+    training = spec.training
+    per_epoch = math.ceil(rows / training.batch_size)
+    total = training.max_steps or _steps_of(training.epochs or 1.0, per_epoch)
+    return Plan(
+        rows=rows,
+        steps_per_epoch=per_epoch,
+        total_steps=total,
+        # The first warm-up step has rate 0; a run of one step must still learn.
+        warmup_steps=min(_ceil(training.warmup_ratio * total), total - 1),
+        eval_every=_eval_every(training, total),
+        peak_learning_rate=training.learning_rate,
+        scheduler=training.scheduler,
+    )
+
+
+def held_out_rows(rows: int, share: float) -> int:
+    """Count the rows that a split of this share holds out; one row always trains."""
+    return max(0, min(int(rows * share), rows - 1))
+
+
+def _steps_of(epochs: float, per_epoch: int) -> int:
+    return max(1, _ceil(epochs * per_epoch))
+
+
+def _ceil(value: float) -> int:
+    return math.ceil(value - 1e-9)  # 0.1 * 30 is a little more than 3
+
+
+def _eval_every(training: TrainingSpec, total: int) -> int:
+    asked = training.eval_every
+    return asked if isinstance(asked, int) else max(1, round(asked * total))
