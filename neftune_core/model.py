@@ -178,7 +178,7 @@ def load_adapter(base: Any, adapter: Path) -> Any:
     from peft import PeftModel  # noqa: PLC0415 - slow to import
 
     with _peft_speaks_old_names():
-        return PeftModel.from_pretrained(base, str(adapter)).eval()  # type: ignore[no-untyped-call]  # PEFT's
+        return PeftModel.from_pretrained(base, str(adapter)).eval()
 
 
 @contextmanager

@@ -7,6 +7,8 @@ import hashlib
 from collections.abc import Sequence
 from typing import TypeVar
 
+from neftune_core.plan import held_out_rows
+
 T = TypeVar("T")
 
 
@@ -24,9 +26,7 @@ def held_out(rows: Sequence[T], share: float, seed: int) -> tuple[list[T], list[
 
     With too few rows for the share nothing is held out; one row always trains.
     """
-    count = min(int(len(rows) * share), len(rows) - 1)
-    if count <= 0:
-        return list(rows), []
+    count = held_out_rows(len(rows), share)
     chosen = set(shuffled(len(rows), seed, "held out")[:count])
     return (
         [row for index, row in enumerate(rows) if index not in chosen],

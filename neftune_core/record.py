@@ -6,6 +6,7 @@ Knows files and versions; the numbers come from the run's outcome.
 import json
 import os
 import platform
+import re
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -17,6 +18,7 @@ from neftune_core.spec import JobSpec
 if TYPE_CHECKING:
     from neftune_core.train import Outcome
 
+_COMMIT = re.compile(r"[0-9a-f]{40}")  # the fetcher's cache names a model's folder by its commit
 _DISTRIBUTIONS = (
     "neftune-service",
     "torch",
@@ -47,7 +49,7 @@ def write(path: Path, spec: JobSpec, outcome: "Outcome", sources: Sources) -> No
         "model": {
             "id": spec.model,
             "revision": spec.revision,
-            "commit": None,
+            "commit": sources.model_dir.name if _COMMIT.fullmatch(sources.model_dir.name) else None,
             "files": hashes(sources.model_dir),
         },
         "dataset": {

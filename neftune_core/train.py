@@ -200,6 +200,7 @@ class _Run:
             training.early_stop.patience if training.early_stop else None, self.final.get("base_eval_loss")
         )
         tokens = taken_steps = 0
+        eval_steps = plan.eval_steps if self.evaluation else frozenset()
         for step in steps(self.train.examples, training.batch_size, plan.total_steps, training.seed):
             self._end_if_asked()
             values: Values = {}
@@ -222,7 +223,7 @@ class _Run:
                 "noise_effective_alpha": reading.effective_alpha,
                 "noise_ratio": reading.ratio,
             }
-            evaluated = bool(self.evaluation) and step.number in plan.eval_steps
+            evaluated = step.number in eval_steps
             if evaluated:
                 values["eval_loss"] = self._evaluated(self.model, self.head)
             self.reporter.metrics(step.number, values)
