@@ -20,13 +20,13 @@ from typing import TypeVar
 import psutil
 import pytest
 import redis
+from conftest import create_database, database_named, drop_database
 from sqlalchemy import Engine, text
 
 from neftune_store.artifacts import Artifact, ArtifactLedger
 from neftune_store.bells import ring
 from neftune_store.blobs import Blobs, blob_key
 from neftune_store.datasets import Dataset, DatasetLedger
-from conftest import create_database, database_named, drop_database
 from neftune_store.db import make_engine, unit_of_work
 from neftune_store.events import events_after
 from neftune_store.job import Job
@@ -74,8 +74,6 @@ class House:
             "STOP_SECONDS": "2",
             "HF_TOKEN": "hf_canary_of_the_tests",
         }
-        if "PYTHONPATH" in os.environ:
-            self.environ["PYTHONPATH"] = os.environ["PYTHONPATH"]  # TEMP
         self._lay_model()
 
     def settings(self) -> WorkerSettings:

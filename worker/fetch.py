@@ -32,8 +32,8 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
-from neftune_core.catalog import inspect_model
 
+from neftune_core.catalog import inspect_model
 from neftune_core.errors import CoreError, ModelDownload, ModelNotAvailable, UnsafeWeights
 
 WEIGHTS = ("*.safetensors",)

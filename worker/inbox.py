@@ -106,6 +106,7 @@ class Inbox:
                 line = b""
             line = b"" if skipping else line + rest
             if len(line) > MAX_LINE_BYTES:
+                self._lines += 1
                 self._refuse(f"longer than {MAX_LINE_BYTES} bytes")
                 line, skipping = b"", True
         if line:

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import IO, Any
 
 from neftune_core.catalog import Catalog, inspect_model
-
 from neftune_core.errors import ModelNotAvailable
 from neftune_store.runs import Claim
 from worker.errors import DownloadFailed, ModelRefused

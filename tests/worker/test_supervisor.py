@@ -20,7 +20,7 @@ def test_a_job_is_claimed_run_published_and_settled(busy_house: House) -> None:
     names = busy_house.events(job)
     assert names[0] == "job.queued"
     assert names[-1] == "job.succeeded"
-    assert ["run.started", "run.planned", "run.completed"] == [name for name in names if name[:4] == "run."]
+    assert [name for name in names if name[:4] == "run."] == ["run.started", "run.planned", "run.completed"]
 
 
 def test_artifacts_are_the_bytes_of_the_runner_under_their_hashes(busy_house: House) -> None:

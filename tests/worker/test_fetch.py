@@ -1,0 +1,172 @@
+"""Fetching a model from a hub on loopback: what comes, what is refused, who holds the token."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_hub import COMMIT, Hub, serving
+from worker_house import House, until
+
+MODEL_FILES = {
+    "config.json": b'{"model_type": "llama"}',
+    "tokenizer.json": b"{}",
+    "tokenizer_config.json": b"{}",
+    "model.safetensors": b"weights" * 1000,
+    "consolidated.safetensors": b"the same weights again" * 1000,
+    "pytorch_model.bin": b"a pickle",
+    "modeling_own.py": b"import os",
+    "README.md": b"# A model",
+    "original/params.json": b"{}",
+}
+TAKEN = ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    with serving(Hub(dict(MODEL_FILES))) as made:
+        yield made
+
+
+def fetch(
+    hub: Hub, cache: Path, *more: str, model: str = "org/name", token: str | None = None
+) -> dict[str, Any]:
+    """Run the fetcher as the supervisor does; give its last line."""
+    environ = {"PATH": os.environ["PATH"], "HF_ENDPOINT": hub.url, "HOME": str(cache)}
+    done = subprocess.run(
+        [sys.executable, "-m", "worker.fetch", model, str(cache), *more],
+        env=environ if token is None else {**environ, "HF_TOKEN": token},
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout, done.stderr.decode()
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_what_is_known_comes_under_its_commit_and_nothing_else(hub: Hub, tmp_path: Path) -> None:
+    last = fetch(hub, tmp_path)
+    target = tmp_path / "org--name" / COMMIT
+    assert last == {"model": "org/name", "commit": COMMIT, "path": str(target), "bytes": 7000 + 27 - 4 + 4}
+    assert sorted(path.name for path in target.iterdir()) == TAKEN
+    assert (target / "model.safetensors").read_bytes() == MODEL_FILES["model.safetensors"]
+    assert [path.name for path in (tmp_path / "org--name").iterdir()] == [COMMIT]  # no half-made folder
+    assert not [line for line in hub.asked if line.endswith((".bin", ".py", "consolidated.safetensors"))]
+
+
+def test_a_revision_is_resolved_to_its_commit(hub: Hub, tmp_path: Path) -> None:
+    assert fetch(hub, tmp_path, "--revision", "v1")["commit"] == COMMIT
+
+
+def test_what_is_in_the_cache_is_not_fetched_again(hub: Hub, tmp_path: Path) -> None:
+    fetch(hub, tmp_path)
+    hub.asked.clear()
+    assert fetch(hub, tmp_path)["commit"] == COMMIT
+    assert len(hub.asked) == 1  # which commit, and no file
+
+
+@pytest.mark.parametrize(
+    ("files", "code"),
+    [
+        ({"config.json": b'{"auto_map": {"AutoModel": "modeling_own.X"}}'}, "custom_code"),
+        ({"tokenizer_config.json": b'{"auto_map": {"AutoTokenizer": ["own.X", null]}}'}, "custom_code"),
+        ({"config.json": b"not json"}, "model_error"),
+    ],
+)
+def test_a_model_with_code_is_refused_before_its_weights_come(
+    hub: Hub, tmp_path: Path, files: dict[str, bytes], code: str
+) -> None:
+    hub.files.update(files)
+    last = fetch(hub, tmp_path)
+    assert (last["code"], last["retryable"]) == (code, False)
+    assert not [line for line in hub.asked if "safetensors" in line]
+    assert not (tmp_path / "org--name" / COMMIT).exists()
+
+
+def test_pickled_weights_are_refused(hub: Hub, tmp_path: Path) -> None:
+    del hub.files["model.safetensors"], hub.files["consolidated.safetensors"]
+    assert fetch(hub, tmp_path)["code"] == "unsafe_weights"
+    assert len(hub.asked) == 1
+
+
+def test_other_bytes_than_promised_are_refused(hub: Hub, tmp_path: Path) -> None:
+    hub.lies = b"wEights" * 1000
+    last = fetch(hub, tmp_path)
+    assert (last["code"], last["retryable"]) == ("model_download", True)
+    assert not list((tmp_path / "org--name").iterdir())
+
+
+def test_a_hub_that_fails_is_asked_again_later(hub: Hub, tmp_path: Path) -> None:
+    hub.status = 500
+    assert fetch(hub, tmp_path) == {
+        "code": "model_download",
+        "message": "The hub refused with status 500.",
+        "retryable": True,
+    }
+
+
+def test_a_hub_that_is_not_there_is_asked_again_later(tmp_path: Path) -> None:
+    last = fetch(Hub({}, url="http://127.0.0.1:9"), tmp_path)
+    assert (last["code"], last["retryable"]) == ("model_download", True)
+
+
+def test_an_unknown_model_and_an_unknown_revision_are_not_tried_again(hub: Hub, tmp_path: Path) -> None:
+    for last in (fetch(hub, tmp_path, model="org/other"), fetch(hub, tmp_path, "--revision", "v2")):
+        assert (last["code"], last["retryable"]) == ("model_not_available", False)
+
+
+def test_a_gated_model_wants_the_operators_token(hub: Hub, tmp_path: Path) -> None:
+    hub.token = "hf_secret"
+    assert fetch(hub, tmp_path)["code"] == "model_not_available"
+    assert fetch(hub, tmp_path, token="hf_secret")["commit"] == COMMIT
+
+
+def test_a_job_on_a_model_of_the_hub_fetches_it_under_its_lease(hub: Hub, house: House) -> None:
+    # Given a worker that may ask the hub
+    hub.token = "hf_secret"
+    house.start(
+        HUB="on",
+        MODEL_CACHE=str(house.root / "cache"),
+        ALLOWED_MODELS="org/*",
+        HF_ENDPOINT=hub.url,
+        HF_TOKEN=hub.token,
+    )
+    # When a job names a model that is not at hand
+    job = house.submit("steps=1 environ=1", model="org/name")
+    house.wait(job, "succeeded")
+    # Then it was fetched with the token, which the runner never saw
+    facts = {fact.name: fact.data for fact in house.facts(job)}
+    assert facts["model.fetched"] == {"model": "org/name", "commit": COMMIT, "bytes": 7027}
+    assert hub.tokens == {"Bearer hf_secret"}
+    assert "hf_secret" not in json.dumps(facts["run.environ"])
+    # And the same job again asks for the commit only
+    hub.asked.clear()
+    again = house.submit("steps=1", model="org/name")
+    house.wait(again, "succeeded")
+    assert len(hub.asked) == 1
+
+
+def test_a_model_that_is_not_allowed_is_never_asked_for(hub: Hub, house: House) -> None:
+    house.start(HUB="on", MODEL_CACHE=str(house.root / "cache"), ALLOWED_MODELS="toy/*", HF_ENDPOINT=hub.url)
+    job = house.submit("steps=1", model="org/name")
+    assert house.wait(job, "failed").error_code == "model_not_available"
+    assert hub.asked == []
+
+
+def test_a_cancel_ends_a_download(hub: Hub, house: House) -> None:
+    house.start(
+        HUB="on",
+        MODEL_CACHE=str(house.root / "cache"),
+        ALLOWED_MODELS="org/*",
+        HF_ENDPOINT="http://10.255.255.1:81",  # never answers
+    )
+    job = house.submit("steps=1", model="org/name")
+    until(lambda: "model.fetching" in house.events(job) or None, 10)
+    house.cancel(job)
+    house.wait(job, "cancelled", seconds=3)
+    assert not [line for line in house.left_behind() if "worker.fetch" in line]
