@@ -19,6 +19,7 @@ from standalone.errors import HomeUnusable
 from standalone.postgres import EmbeddedPostgres
 from tests.standalone.processes import IS_ROOT, NOBODY, eventually, modes, of_home, python
 
+Shared = tuple[EmbeddedPostgres, Path, str]
 only_root = pytest.mark.skipif(not IS_ROOT, reason="about what root lends to the server")
 
 
@@ -27,6 +28,15 @@ def server(home: Path) -> Iterator[EmbeddedPostgres]:
     made = EmbeddedPostgres(home)
     yield made
     made.stop()
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Shared]:
+    """A running server, its home and its URL, for the tests that only look."""
+    with tempfile.TemporaryDirectory(prefix="neftune-t-") as folder:
+        made = EmbeddedPostgres(Path(folder))
+        yield made, Path(folder), made.start()
+        made.stop()
 
 
 def ask(url: str, statement: str) -> list[tuple[object, ...]]:
@@ -62,8 +72,9 @@ def test_committed_rows_survive_kill_9_of_the_server(server: EmbeddedPostgres) -
     assert "automatic recovery" in log.read_text()
 
 
-def test_writes_reach_the_disk(server: EmbeddedPostgres) -> None:
-    assert ask(server.start(), "show fsync") == [("on",)]
+def test_writes_reach_the_disk(shared: Shared) -> None:
+    _, _, url = shared
+    assert ask(url, "show fsync") == [("on",)]
 
 
 def test_the_server_dies_with_its_parent(home: Path) -> None:
@@ -102,29 +113,30 @@ def test_a_stale_number_of_an_innocent_process_is_no_obstacle(server: EmbeddedPo
         innocent.wait()
 
 
-def test_no_tcp_port_is_open(server: EmbeddedPostgres) -> None:
-    url = server.start()
+def test_no_tcp_port_is_open(shared: Shared) -> None:
+    server, _, url = shared
     assert ask(url, "show listen_addresses") == [("",)]
     kinds = {line.family for line in psutil.Process(pid_of(server)).net_connections("all")}
     assert kinds <= {socket.AF_UNIX}
 
 
-def test_without_the_password_nobody_gets_in(server: EmbeddedPostgres) -> None:
-    url = make_url(server.start())
+def test_without_the_password_nobody_gets_in(shared: Shared) -> None:
+    _, _, given = shared
+    url = make_url(given)
     for user, password in (("neftune", "wrong"), ("postgres", url.password), ("nobody", None)):
         wrong = url.set(username=user, password=password)
         with pytest.raises(psycopg.OperationalError, match=r"authentication failed|no pg_hba.conf entry"):
             ask(wrong.render_as_string(hide_password=False), "select 1")
 
 
-def test_the_role_is_no_superuser_but_may_create_databases(server: EmbeddedPostgres) -> None:
-    url = server.start()
+def test_the_role_is_no_superuser_but_may_create_databases(shared: Shared) -> None:
+    _, _, url = shared
     found = ask(url, "select rolsuper, rolcreatedb from pg_roles where rolname = current_user")
     assert found == [(False, True)]
 
 
-def test_secret_and_folders_are_closed_for_others(server: EmbeddedPostgres, home: Path) -> None:
-    server.start()
+def test_secret_and_folders_are_closed_for_others(shared: Shared) -> None:
+    _, home, _ = shared
     password = home / "secrets" / "postgres-password"
     assert stat.S_IMODE(password.stat().st_mode) == 0o600
     assert password.stat().st_uid == os.geteuid()
@@ -173,8 +185,8 @@ def test_data_of_another_release_is_refused(server: EmbeddedPostgres, home: Path
 
 
 @only_root
-def test_root_lends_an_account_that_shares_nothing(server: EmbeddedPostgres) -> None:
-    server.start()
+def test_root_lends_an_account_that_shares_nothing(shared: Shared) -> None:
+    server, _, _ = shared
     process = psutil.Process(pid_of(server))
     assert set(process.uids()) == {NOBODY}
     assert set(process.gids()) != {NOBODY}
@@ -183,10 +195,8 @@ def test_root_lends_an_account_that_shares_nothing(server: EmbeddedPostgres) -> 
 
 
 @only_root
-def test_another_process_of_nobody_does_not_reach_data_or_socket(
-    server: EmbeddedPostgres, home: Path
-) -> None:
-    server.start()
+def test_another_process_of_nobody_does_not_reach_data_or_socket(shared: Shared) -> None:
+    _, home, _ = shared
     for path in ("postgres/data/PG_VERSION", "postgres/run/.s.PGSQL.5432", "secrets/postgres-password"):
         tried = subprocess.run(
             ["ls", home / path],
@@ -227,11 +237,7 @@ def test_a_closed_folder_on_the_way_is_named_and_left_alone(home: Path) -> None:
     assert stat.S_IMODE(closed.stat().st_mode) == 0o700
 
 
-def test_two_servers_live_side_by_side(server: EmbeddedPostgres) -> None:
-    with tempfile.TemporaryDirectory(prefix="neftune-t-") as other:
-        second = EmbeddedPostgres(Path(other))
-        try:
-            assert ask(server.start(), "select 1") == ask(second.start(), "select 1")
-            assert pid_of(server) != pid_of(second)
-        finally:
-            second.stop()
+def test_two_servers_live_side_by_side(server: EmbeddedPostgres, shared: Shared) -> None:
+    first, _, url = shared
+    assert ask(url, "select 1") == ask(server.start(), "select 1")
+    assert pid_of(first) != pid_of(server)
