@@ -7,6 +7,7 @@ limited child process (:mod:`neftune_core.rows_tabular`).
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
@@ -159,6 +160,8 @@ class _BlockReader:
         return self._form
 
     def _fast(self, block: Lines | Elements) -> Sequence[AnyRow] | None:
+        if self._form is None:
+            self._guess(block)
         if self._form is not None and self._decoder is None:
             self._decoder = BlockDecoder(self._form, self._limits.max_row_bytes)
         rows = self._decoder.decode(block) if self._decoder else None
@@ -173,6 +176,17 @@ class _BlockReader:
             for number, flaws in flawed:
                 self._add(lines[number], flaws)
         return rows
+
+    def _guess(self, block: Lines | Elements) -> None:
+        """Take the form of the first row as the form of all, if it is a row at all."""
+        line, _, data = next(block.rows(), (0, 0, b""))
+        try:
+            form = form_of(loads(data))
+        except JsonFault:
+            return
+        if not isinstance(form, Flaw):
+            self._form = form
+            self._first_lines[form] = line
 
     def _slow(self, block: Lines | Elements) -> Iterator[AnyRow]:
         self._count_duplicates(block)
@@ -192,7 +206,7 @@ class _BlockReader:
             value = loads(data)
         except JsonFault as fault:
             if self._count == 1 and fault.code == "json_invalid":
-                _refuse_many_lines(block)
+                _refuse_what_is_no_list(block, data)
             self._json_fault(line, offset, fault)
             return None
         form = form_of(value)
@@ -246,10 +260,12 @@ class _BlockReader:
             self.duplicates += len(self._seen) == before
 
 
-def _refuse_many_lines(block: Lines | Elements) -> None:
-    """Tell one object over several lines from rows of which the first is broken."""
+def _refuse_what_is_no_list(block: Lines | Elements, first: bytes) -> None:
+    """Tell a file of another kind from rows of which the first is broken."""
+    if first.startswith((b"//", b"/*", b"#")):
+        raise UnknownFormat("JSON has no comments; remove them.")
     if isinstance(block, Lines):
-        second = next((data for _, _, data in list(block.rows())[1:2]), b"{")
+        second = next((data for _, _, data in islice(block.rows(), 1, 2)), b"{")
         if not second.lstrip().startswith(b"{"):
             raise UnknownFormat(
                 "A row has to stand on one line; this looks like one object over several lines."

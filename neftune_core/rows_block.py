@@ -75,7 +75,7 @@ class BlockDecoder:
                 return None
             data = data[1:]
         rows: list[AnyRow] = self._array.decode(b"[" + data + b"]")
-        return rows
+        return rows if len(rows) == len(block.ends) else None
 
     def _adds_up(self, data: bytes, rows: Sequence[AnyRow]) -> bool:
         if not data.isascii():

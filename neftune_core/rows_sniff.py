@@ -74,7 +74,7 @@ def _refusal(head: bytes) -> DatasetError | None:
     for mark, name in _WIDE:
         if head.startswith(mark):
             return WrongEncoding(f"The file is {name}; save it as UTF-8.")
-    if head[:4].count(0) >= 2 and head[:1] + head[1:2] != b"\0\0":
+    if head[:4].count(0) >= 2 and head[:8].replace(b"\0", b"")[:1] in b'[{"':
         return WrongEncoding("The file looks like UTF-16 or UTF-32; save it as UTF-8.")
     for mark, name in _MEDIA:
         if head.startswith(mark):
