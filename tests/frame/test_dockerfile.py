@@ -32,7 +32,8 @@ def test_the_api_image_tells_how_it_is():
 
 
 def test_the_api_image_has_no_torch():
-    assert "packages-api" in STAGES["api"]
+    assert "COPY --from=packages-api /venv /venv" in STAGES["api"]
+    assert re.findall(r"requirements\.py(.*?)>", STAGES["packages-api"]) == [" "]
     assert needed(requirements([])).isdisjoint(HEAVY)
 
 

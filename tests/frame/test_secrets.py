@@ -96,3 +96,11 @@ def test_the_exit_status_is_the_services_own(tmp_path: Path):
     with pytest.raises(subprocess.CalledProcessError) as died:
         start(tmp_path, "sh", "-c", "exit 75")
     assert died.value.returncode == 75
+
+
+def test_the_service_takes_the_entrypoints_place_and_so_hears_its_signals(tmp_path: Path):
+    env = {"PATH": os.environ["PATH"], "SECRETS_DIR": str(tmp_path)}
+    command = [DOCKER / "entrypoint", "sh", "-c", "echo $$"]
+    started = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True)
+    told, _ = started.communicate(timeout=10)
+    assert int(told) == started.pid
