@@ -9,9 +9,10 @@ from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from neftune_store.claims import Claim
-from neftune_store.errors import ArtifactNotFound, JobNotFound, RecordNotFound
-from neftune_store.ids import is_id, new_id
-from neftune_store.models import ArtifactRecord, JobRow, ResultRow
+from neftune_store.errors import ArtifactNotFound, RecordNotFound
+from neftune_store.events import known
+from neftune_store.ids import new_id
+from neftune_store.models import ArtifactRecord, ResultRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +71,13 @@ class ArtifactLedger:
 
     def list(self, project_id: str, job_id: str) -> list[Artifact]:
         """List what a job has left, by name."""
-        self._check(project_id, job_id)
+        known(self._session, project_id, job_id)
         found = select(ArtifactRecord).where(ArtifactRecord.job_id == job_id).order_by(ArtifactRecord.name)
         return [_artifact_of(row) for row in self._session.scalars(found)]
 
     def get(self, project_id: str, job_id: str, name: str) -> Artifact:
         """Give one result by its name."""
-        self._check(project_id, job_id)
+        known(self._session, project_id, job_id)
         if "\x00" in name or not name.isprintable():
             raise ArtifactNotFound
         found = select(ArtifactRecord).where(ArtifactRecord.job_id == job_id, ArtifactRecord.name == name)
@@ -87,18 +88,11 @@ class ArtifactLedger:
 
     def record(self, project_id: str, job_id: str) -> dict[str, Any]:
         """Give the frozen record of the run that succeeded."""
-        self._check(project_id, job_id)
+        known(self._session, project_id, job_id)
         record = self._session.scalar(select(ResultRow.record).where(ResultRow.job_id == job_id))
         if record is None:
             raise RecordNotFound
         return record
-
-    def _check(self, project_id: str, job_id: str) -> None:
-        known = select(JobRow.id).where(
-            JobRow.project_id == project_id, JobRow.id == job_id, JobRow.deleted_at.is_(None)
-        )
-        if not is_id("job", job_id) or self._session.scalar(known) is None:
-            raise JobNotFound
 
 
 def _artifact_of(row: ArtifactRecord) -> Artifact:

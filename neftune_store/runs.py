@@ -16,6 +16,7 @@ from sqlalchemy.types import BigInteger, Text
 from neftune_store.claims import Claim, claim_next
 from neftune_store.clean import clean_json, log_tail
 from neftune_store.errors import InvalidMove, StoreError
+from neftune_store.events import known
 from neftune_store.ids import new_id
 from neftune_store.job import Run, run_of
 from neftune_store.journal import JOBS_CHANNEL, Fact, change, event_row, notify
@@ -149,12 +150,8 @@ def commit_checkpoint(session: Session, claim: Claim, step: int, manifest: Mappi
 
 def runs_of(session: Session, project_id: str, job_id: str) -> list[Run]:
     """List the attempts at a job, first to last."""
-    found = (
-        select(RunRow)
-        .join(JobRow, JobRow.id == RunRow.job_id)
-        .where(JobRow.project_id == project_id, JobRow.id == job_id, JobRow.deleted_at.is_(None))
-        .order_by(RunRow.fence)
-    )
+    known(session, project_id, job_id)
+    found = select(RunRow).where(RunRow.job_id == job_id).order_by(RunRow.fence)
     return [run_of(row) for row in session.scalars(found)]
 
 

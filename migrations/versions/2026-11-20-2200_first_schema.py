@@ -28,7 +28,6 @@ BEGIN
         END IF;
         RETURN OLD;
     END IF;
-
     IF TG_OP = 'INSERT' THEN
         IF NEW.status <> 'queued' OR NEW.intent <> 'run' OR NEW.fence <> 0 OR NEW.attempt <> 0
            OR NEW.committed_step <> 0 OR NEW.crashes <> 0 OR NEW.deleted_at IS NOT NULL THEN
@@ -36,7 +35,6 @@ BEGIN
         END IF;
         RETURN NEW;
     END IF;
-
     IF OLD.status IN ('succeeded', 'failed', 'cancelled') THEN
         IF to_jsonb(NEW) - 'deleted_at' IS DISTINCT FROM to_jsonb(OLD) - 'deleted_at' THEN
             RAISE EXCEPTION 'the job has ended (%), and an ended job never changes', OLD.status
@@ -56,7 +54,6 @@ BEGIN
         OLD.created_at) THEN
         RAISE EXCEPTION 'what was asked never changes' USING ERRCODE = 'JB004';
     END IF;
-
     moved := NEW.status <> OLD.status;
     claimed := OLD.status = 'queued' AND NEW.status = 'running';
 
@@ -81,7 +78,6 @@ BEGIN
     ) THEN
         RAISE EXCEPTION 'a job cannot move from % to %', OLD.status, NEW.status USING ERRCODE = 'JB008';
     END IF;
-
     IF NEW.intent <> OLD.intent AND OLD.intent = 'cancel' THEN
         RAISE EXCEPTION 'a cancel cannot be taken back' USING ERRCODE = 'JB009';
     END IF;
@@ -156,7 +152,7 @@ def upgrade() -> None:
             nullable=False,
         ),
         sa.Column("revoked_at", sa.DateTime(timezone=True), nullable=True),
-        sa.CheckConstraint("sha256 ~ '^[0-9a-f]{64}$'", name="ck_api_keys_sha256"),
+        sa.CheckConstraint("sha256 ~ '^[0-9a-f]{64}$'", name=op.f("ck_api_keys_sha256")),
         sa.ForeignKeyConstraint(["project_id"], ["projects.id"], name="fk_api_keys_project_id_projects"),
         sa.PrimaryKeyConstraint("id", name="pk_api_keys"),
         sa.UniqueConstraint("sha256", name="uq_api_keys_sha256"),
@@ -182,8 +178,8 @@ def upgrade() -> None:
             nullable=False,
         ),
         sa.Column("deleted_at", sa.DateTime(timezone=True), nullable=True),
-        sa.CheckConstraint("sha256 ~ '^[0-9a-f]{64}$'", name="ck_datasets_sha256"),
-        sa.CheckConstraint("rows > 0 AND bytes > 0", name="ck_datasets_not_empty"),
+        sa.CheckConstraint("sha256 ~ '^[0-9a-f]{64}$'", name=op.f("ck_datasets_sha256")),
+        sa.CheckConstraint("rows > 0 AND bytes > 0", name=op.f("ck_datasets_not_empty")),
         sa.ForeignKeyConstraint(["project_id"], ["projects.id"], name="fk_datasets_project_id_projects"),
         sa.PrimaryKeyConstraint("id", name="pk_datasets"),
     )
@@ -242,25 +238,27 @@ def upgrade() -> None:
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("deleted_at", sa.DateTime(timezone=True), nullable=True),
-        sa.CheckConstraint("(status = 'failed') = (error_code IS NOT NULL)", name="ck_jobs_error"),
+        sa.CheckConstraint("(status = 'failed') = (error_code IS NOT NULL)", name=op.f("ck_jobs_error")),
         sa.CheckConstraint(
             "(status = 'running') = (lease_owner IS NOT NULL AND lease_expires_at IS NOT NULL)",
-            name="ck_jobs_lease",
+            name=op.f("ck_jobs_lease"),
         ),
-        sa.CheckConstraint("(status = 'succeeded') = (result_id IS NOT NULL)", name="ck_jobs_result"),
+        sa.CheckConstraint("(status = 'succeeded') = (result_id IS NOT NULL)", name=op.f("ck_jobs_result")),
         sa.CheckConstraint(
             "(status IN ('cancelled', 'failed', 'succeeded')) = (finished_at IS NOT NULL)",
-            name="ck_jobs_finished",
+            name=op.f("ck_jobs_finished"),
         ),
-        sa.CheckConstraint("intent IN ('run', 'pause', 'cancel')", name="ck_jobs_intent"),
-        sa.CheckConstraint("jsonb_typeof(spec) = 'object'", name="ck_jobs_spec"),
-        sa.CheckConstraint("kind IN ('train', 'evaluate', 'export')", name="ck_jobs_kind"),
+        sa.CheckConstraint("intent IN ('run', 'pause', 'cancel')", name=op.f("ck_jobs_intent")),
+        sa.CheckConstraint("jsonb_typeof(spec) = 'object'", name=op.f("ck_jobs_spec")),
+        sa.CheckConstraint("kind IN ('train', 'evaluate', 'export')", name=op.f("ck_jobs_kind")),
         sa.CheckConstraint(
             "status IN ('queued', 'running', 'paused', 'succeeded', 'failed', 'cancelled')",
-            name="ck_jobs_status",
+            name=op.f("ck_jobs_status"),
         ),
-        sa.CheckConstraint("(lease_owner IS NULL) = (lease_expires_at IS NULL)", name="ck_jobs_lease_whole"),
-        sa.CheckConstraint("alpha >= 0 AND alpha <= 100", name="ck_jobs_alpha"),
+        sa.CheckConstraint(
+            "(lease_owner IS NULL) = (lease_expires_at IS NULL)", name=op.f("ck_jobs_lease_whole")
+        ),
+        sa.CheckConstraint("alpha >= 0 AND alpha <= 100", name=op.f("ck_jobs_alpha")),
         sa.ForeignKeyConstraint(["clone_of"], ["jobs.id"], name="fk_jobs_clone_of_jobs"),
         sa.ForeignKeyConstraint(["dataset_id"], ["datasets.id"], name="fk_jobs_dataset_id_datasets"),
         sa.ForeignKeyConstraint(["project_id"], ["projects.id"], name="fk_jobs_project_id_projects"),
@@ -324,8 +322,8 @@ def upgrade() -> None:
             server_default=sa.text("clock_timestamp()"),
             nullable=False,
         ),
-        sa.CheckConstraint("sha256 ~ '^[0-9a-f]{64}$'", name="ck_artifacts_sha256"),
-        sa.CheckConstraint("bytes >= 0", name="ck_artifacts_bytes"),
+        sa.CheckConstraint("sha256 ~ '^[0-9a-f]{64}$'", name=op.f("ck_artifacts_sha256")),
+        sa.CheckConstraint("bytes >= 0", name=op.f("ck_artifacts_bytes")),
         sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name="fk_artifacts_job_id_jobs"),
         sa.PrimaryKeyConstraint("id", name="pk_artifacts"),
         sa.UniqueConstraint("job_id", "name", name="uq_artifacts_job_id_name"),
@@ -345,7 +343,7 @@ def upgrade() -> None:
             server_default=sa.text("clock_timestamp()"),
             nullable=False,
         ),
-        sa.CheckConstraint("step > 0", name="ck_checkpoints_step"),
+        sa.CheckConstraint("step > 0", name=op.f("ck_checkpoints_step")),
         sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name="fk_checkpoints_job_id_jobs"),
         sa.PrimaryKeyConstraint("id", name="pk_checkpoints"),
         sa.UniqueConstraint("job_id", "step", "fence", name="uq_checkpoints_job_id_step_fence"),
@@ -365,7 +363,7 @@ def upgrade() -> None:
             server_default=sa.text("clock_timestamp()"),
             nullable=False,
         ),
-        sa.CheckConstraint("kind IN ('event', 'status')", name="ck_events_kind"),
+        sa.CheckConstraint("kind IN ('event', 'status')", name=op.f("ck_events_kind")),
         sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name="fk_events_job_id_jobs"),
         sa.PrimaryKeyConstraint("job_id", "seq", name="pk_events"),
     )
@@ -391,7 +389,7 @@ def upgrade() -> None:
             server_default=sa.text("clock_timestamp()"),
             nullable=False,
         ),
-        sa.CheckConstraint("length(key) BETWEEN 1 AND 255", name="ck_idempotency_keys_key"),
+        sa.CheckConstraint("length(key) BETWEEN 1 AND 255", name=op.f("ck_idempotency_keys_key")),
         sa.ForeignKeyConstraint(
             ["job_id"],
             ["jobs.id"],
@@ -418,7 +416,7 @@ def upgrade() -> None:
             server_default=sa.text("clock_timestamp()"),
             nullable=False,
         ),
-        sa.CheckConstraint("step >= 0", name="ck_metrics_step"),
+        sa.CheckConstraint("step >= 0", name=op.f("ck_metrics_step")),
         sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name="fk_metrics_job_id_jobs"),
         sa.PrimaryKeyConstraint("job_id", "step", name="pk_metrics"),
     )
@@ -459,7 +457,7 @@ def upgrade() -> None:
         sa.Column("error_code", sa.Text(), nullable=True),
         sa.Column("exit", sa.Integer(), nullable=True),
         sa.Column("log_tail", sa.Text(), nullable=True),
-        sa.CheckConstraint("(ended_at IS NULL) = (outcome IS NULL)", name="ck_runs_outcome"),
+        sa.CheckConstraint("(ended_at IS NULL) = (outcome IS NULL)", name=op.f("ck_runs_outcome")),
         sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name="fk_runs_job_id_jobs"),
         sa.PrimaryKeyConstraint("id", name="pk_runs"),
         sa.UniqueConstraint("job_id", "fence", name="uq_runs_job_id_fence"),

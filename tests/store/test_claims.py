@@ -166,4 +166,6 @@ def test_claiming_stays_quick_with_ten_thousand_queued_jobs(engine: Engine) -> N
         claim = make_claim(engine)
         took.append(time.perf_counter() - begun)
         assert (claim.job_id == job.id) == (turn == 0)
+    with engine.begin() as connection:  # row by row, the next test would wait for foreign keys
+        connection.execute(text("TRUNCATE jobs CASCADE"))
     assert statistics.median(took) < 0.1  # seconds; the goal is 0.02 on a machine of one's own
