@@ -6,7 +6,7 @@ says otherwise; so the parent never opens such a file, it only reads what the ch
 
 import json
 import os
-import resource
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -38,7 +38,13 @@ def convert(path: Path, out_path: Path, limits: Limits) -> None:
 
 def _run(path: Path, out_path: Path, limits: Limits) -> Mapping[str, Any]:
     command = [sys.executable, "-I", "-m", "neftune_core.tabular_child"]
-    asked = {"path": str(path), "out_path": str(out_path), "limits": asdict(limits)}
+    asked = {
+        "path": str(path),
+        "out_path": str(out_path),
+        "limits": asdict(limits),
+        "memory_bytes": MEMORY_BYTES,
+        "cpu_seconds": CPU_SECONDS,
+    }
     try:
         done = subprocess.run(  # noqa: S603 - our own module, no shell, nothing of the user in argv
             command,
@@ -47,14 +53,13 @@ def _run(path: Path, out_path: Path, limits: Limits) -> Mapping[str, Any]:
             timeout=WALL_SECONDS,
             check=False,
             env=_environment(),
-            preexec_fn=_limit,
         )
     except subprocess.TimeoutExpired:
         return {"code": "dataset_too_large", "msg": "The file takes too long to unpack."}
     if done.returncode == 0:
         told: Mapping[str, Any] = json.loads(done.stdout)
         return told
-    if b"MemoryError" in done.stderr or b"bad_alloc" in done.stderr or done.returncode == -24:
+    if b"MemoryError" in done.stderr or b"bad_alloc" in done.stderr or done.returncode == -signal.SIGXCPU:
         return {"code": "dataset_too_large", "msg": "The file unpacks to more than can be read."}
     return {"code": "dataset_format", "msg": "The file is damaged and can't be read."}
 
@@ -63,12 +68,6 @@ def _environment() -> dict[str, str]:
     """Give the child what Python and one thread need; no secret of ours."""
     kept = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL", "TMPDIR") if name in os.environ}
     return {**kept, "OMP_NUM_THREADS": "1", "ARROW_IO_THREADS": "1", "ARROW_DEFAULT_MEMORY_POOL": "system"}
-
-
-def _limit() -> None:
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-    resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS + 5))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def _error(told: Mapping[str, Any]) -> Exception:

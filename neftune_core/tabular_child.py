@@ -1,11 +1,12 @@
 """The child process that unpacks CSV and Parquet: ``python -m neftune_core.tabular_child``.
 
-Reads what to do as JSON on stdin, writes rows as JSON lines to a file, and says on stdout how it went. Its
-parent set limits of memory and time before it began; it may die here, and only here.
+Reads what to do as JSON on stdin, writes rows as JSON lines to a file, and says on stdout how it went. It
+limits its own memory and time before it opens the file; what then dies, dies here.
 """
 
 import csv
 import json
+import resource
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -54,6 +55,7 @@ class _Sink:
 def main() -> None:
     """Do what stdin asks and tell how it went."""
     asked = json.load(sys.stdin)
+    _limit(asked["memory_bytes"], asked["cpu_seconds"])
     path = Path(asked["path"])
     try:
         with Path(asked["out_path"]).open("wb") as out, path.open("rb") as file:
@@ -70,6 +72,13 @@ def main() -> None:
             "msg": str(error) or "The file unpacks to more than can be read.",
         }
     sys.stdout.write(json.dumps(told))
+
+
+def _limit(memory_bytes: int, cpu_seconds: int) -> None:
+    """Not in the parent between fork and exec, where other threads' locks may be held for ever."""
+    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds + 5))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def _csv(path: Path, limits: Mapping[str, int]) -> Iterator[dict[str, Any]]:
