@@ -191,7 +191,10 @@ def _peft_speaks_old_names() -> Iterator[None]:
 
 def hush_libraries() -> None:
     """Let libraries speak only of errors: bitsandbytes misses a kernel at import that nobody asked for."""
+    from transformers.utils.logging import disable_progress_bar  # noqa: PLC0415 - slow to import
+
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    disable_progress_bar()
 
 
 def check_lora(base: Any, lora: LoraSpec) -> None:
@@ -225,5 +228,5 @@ def recompute_activations(base: Any, spec: JobSpec, numerics: Numerics) -> bool:
     asked = spec.training.gradient_checkpointing
     wanted = (numerics.device.type == "cuda" and not is_small(base)) if asked == "auto" else asked
     if wanted:
-        base.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        base.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
     return wanted

@@ -76,7 +76,13 @@ def make_rows(count: int) -> list[Row]:
 
 def make_spec(**parts: Any) -> JobSpec:
     """Make a spec that trains in a second; ``training`` and ``noise`` are merged into short defaults."""
-    training = {"max_steps": 4, "batch_size": 8, "max_length": 128, "learning_rate": 1e-3, "warmup_ratio": 0.0}
+    training = {
+        "max_steps": 4,
+        "batch_size": 8,
+        "max_length": 128,
+        "learning_rate": 1e-3,
+        "warmup_ratio": 0.0,
+    }
     return JobSpec.model_validate(
         {
             "model": "acme/tiny",

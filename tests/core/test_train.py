@@ -1,0 +1,336 @@
+"""The laws of training: what alpha, layout, evaluation and bad numbers may and may not change."""
+
+import math
+
+import pytest
+import torch
+
+from neftune_core import train
+from neftune_core.batches import arrange, steps
+from neftune_core.errors import NonFiniteLoss, NoTrainableTokens, SpecError
+from neftune_core.losses import LossHead
+from neftune_core.model import load_base, load_tokenizer, make_trainable, numerics_for
+from neftune_core.prompts import render
+from neftune_core.rows import Message, Row
+from neftune_core.tokenise import prepare
+from tests.core.tiny import Never, Notebook, make_base, make_rows, make_spec
+
+pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
+
+# Four losses of the tiny model at seed 42. A change that should not alter results leaves them alone; a
+# change that should says why in the same commit.
+GOLDEN = {
+    0.0: [6.53257893948328, 6.173131538975623, 5.885726882293161, 5.777924475043711],
+    5.0: [6.3532259577796575, 6.142051696777344, 5.872125773303277, 5.817239698737558],
+}
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    return make_base(tmp_path_factory.mktemp("base"))
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def trained(base, tmp_path):
+    """Train on 24 rows and give what was told."""
+
+    def run(spec=None, rows=None, eval_rows=(), stop=None, model_dir=base, **parts):
+        notebook = Notebook()
+        notebook.outcome = train.run(
+            spec or make_spec(**parts),
+            make_rows(24) if rows is None else rows,
+            eval_rows,
+            tmp_path,
+            model_dir,
+            notebook,
+            stop or Never(),
+        )
+        return notebook
+
+    return run
+
+
+@pytest.mark.parametrize("alpha", [0.0, 5.0])
+def test_first_losses_are_the_golden_ones(alpha, trained):
+    assert trained(alpha=alpha).series("train_loss") == pytest.approx(GOLDEN[alpha], rel=1e-5)
+
+
+def test_each_step_tells_everything_in_one_line(trained):
+    told = trained(eval_rows=make_rows(30)[24:], training={"eval_every": 2}, noise={"clean_loss_every": 3})
+
+    always = {
+        "train_loss",
+        "learning_rate",
+        "grad_norm",
+        "token_accuracy",
+        "tokens",
+        "tokens_per_s",
+        "epoch",
+        "noise_effective_alpha",
+        "noise_ratio",
+    }
+    assert {step: set(values) - always for step, values in told.steps.items()} == {
+        0: {"eval_loss"},
+        1: {"clean_train_loss"},
+        2: {"eval_loss"},
+        3: {"clean_train_loss"},
+        4: {"eval_loss", "clean_train_loss"},
+    }
+    assert all(always <= set(values) for step, values in told.steps.items() if step)
+    assert told.steps[4]["epoch"] == pytest.approx(4 / 3)
+    assert told.steps[4]["tokens"] > told.steps[3]["tokens"] > 0
+    assert 0 <= told.steps[4]["token_accuracy"] <= 1
+
+
+def test_the_plan_is_told_before_the_first_number(trained):
+    told = trained(eval_rows=make_rows(30)[24:])
+
+    [planned] = told.named("run.planned")
+    assert told.events[0][0] == "run.planned"
+    assert planned["total_steps"] == 4
+    assert planned["steps_per_epoch"] == 3
+    assert (planned["train_rows"], planned["eval_rows"], planned["dropped_rows"]) == (24, 6, 0)
+    assert planned["template"] == "chat"
+    assert planned["warnings"] == []
+    assert planned["tokens_per_epoch"] == told.steps[3]["tokens"]
+
+
+def test_training_lowers_the_loss_of_rows_never_seen(trained):
+    told = trained(eval_rows=make_rows(30)[24:], training={"max_steps": 12, "learning_rate": 5e-3})
+
+    final = told.outcome.final
+    assert final["eval_loss"] < final["base_eval_loss"] - 0.5
+    assert final["eval_loss"] == told.steps[12]["eval_loss"]
+
+
+# Alpha
+
+
+def test_alpha_zero_is_the_plain_loop_bit_for_bit_with_dropout_on(base, trained):
+    """The noise's code takes no part: this loop does not import it, and the run measures between steps."""
+    spec = make_spec(
+        alpha=0.0, lora={"lora_dropout": 0.1}, noise={"clean_loss_every": 1}, training={"seed": 7}
+    )
+
+    tokenizer, numerics = load_tokenizer(base), numerics_for(spec)
+    examples = prepare(
+        ((number, render(row, "chat", tokenizer)) for number, row in enumerate(make_rows(24))), tokenizer, 128
+    ).examples
+    model = load_base(base, numerics)
+    torch.manual_seed(7)
+    model = make_trainable(model, spec)
+    head = LossHead(model, torch.device("cpu"))
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, lr=1e-3, weight_decay=0.0, fused=True)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda n: 0.5 * (1 + math.cos(math.pi * n / 4)))
+    plain = []
+    model.train()
+    for step in steps(examples, 8, 4, 7):
+        [batch] = arrange(step.examples, 8, 0)
+        losses = head(batch.ids_BT, batch.mask_BT, batch.place_M, batch.label_M).loss_M
+        (losses.sum() / len(losses)).backward()
+        plain.append(float(losses.detach().double().sum() / len(losses)))
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        scheduler.step()
+        optimizer.zero_grad()
+
+    assert trained(spec).series("train_loss") == plain
+
+
+def test_alpha_changes_the_noisy_losses_and_the_record_proves_it(trained):
+    quiet, noisy = trained(alpha=0.0), trained(alpha=5.0)
+
+    assert quiet.series("train_loss") != noisy.series("train_loss")
+    assert quiet.series("noise_effective_alpha") == [0.0] * 4
+    assert noisy.series("noise_effective_alpha") == pytest.approx([5.0] * 4, rel=0.03)
+    assert quiet.named("neftune.verified") == []
+    [verified] = noisy.named("neftune.verified")
+    assert verified["effective_alpha"] == pytest.approx(5.0, rel=0.02)
+    assert verified["noise_on_pads"] == 0.0
+    assert noisy.outcome.noise == verified
+    assert quiet.outcome.noise == {"alpha": 0.0, "effective_alpha": 0.0}
+
+
+def test_evaluation_never_sees_noise(trained):
+    """Before the first step weights are the same, so clean losses must be."""
+    measured = []
+    for alpha in (0.0, 100.0):
+        told = trained(alpha=alpha, eval_rows=make_rows(30)[24:])
+        measured.append((told.steps[0]["eval_loss"], told.steps[1]["clean_train_loss"]))
+
+    assert measured[0] == measured[1]
+
+
+def test_the_first_clean_loss_is_the_plain_loss_of_the_same_batch(trained):
+    assert trained(alpha=0.0).steps[1]["clean_train_loss"] == pytest.approx(
+        trained(alpha=0.0).steps[1]["train_loss"], rel=1e-6
+    )
+    assert trained(alpha=5.0).steps[1]["clean_train_loss"] == trained(alpha=0.0).steps[1]["clean_train_loss"]
+
+
+def test_measuring_between_steps_changes_nothing(trained):
+    lora = {"lora_dropout": 0.2}
+    often = trained(
+        lora=lora, eval_rows=make_rows(30)[24:], noise={"clean_loss_every": 1}, training={"eval_every": 1}
+    )
+    never = trained(lora=lora, noise={"clean_loss_every": 0})
+
+    assert often.series("train_loss") == never.series("train_loss")
+    assert often.outcome.probe == never.outcome.probe
+
+
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_micro_batches_decide_nothing(method, trained):
+    """8x1, 4x2 and 1x8 at alpha 10: the same losses but for the last bits of fp32."""
+    whole, pairs, singles = (
+        trained(alpha=10.0, method=method, training={"micro_batch_size": size}) for size in (8, 4, 1)
+    )
+
+    for name in ("train_loss", "grad_norm", "clean_train_loss"):
+        assert pairs.series(name) == pytest.approx(whole.series(name), rel=1e-5)
+        assert singles.series(name) == pytest.approx(whole.series(name), rel=1e-5)
+    assert pairs.outcome.resolved["micro_batch_size"] == 4
+
+
+def test_the_same_spec_gives_the_same_bits_and_another_seed_does_not(trained):
+    assert trained().outcome.probe == trained().outcome.probe
+    assert trained().outcome.probe != trained(training={"seed": 1}).outcome.probe
+
+
+def test_noise_is_fresh_in_each_epoch(trained):
+    told = trained(alpha=50.0, rows=make_rows(8), training={"learning_rate": 1e-8, "max_steps": 3})
+
+    assert len(set(told.series("train_loss"))) == 3
+    assert max(told.series("clean_train_loss")) - min(told.series("clean_train_loss")) < 1e-5
+
+
+# Methods and options
+
+
+@pytest.mark.parametrize("method", ["qlora", "full"])
+def test_other_methods_learn_too(method, trained):
+    told = trained(method=method, training={"max_steps": 8, "learning_rate": 5e-3})
+
+    assert told.steps[8]["train_loss"] < told.steps[1]["train_loss"] - 0.3
+    assert told.outcome.kind == ("model" if method == "full" else "adapter")
+
+
+def test_lora_and_qlora_learn_alike(trained):
+    """The 4-bit base is nearly the base; gradients through it must be nearly its gradients."""
+    lora, qlora = (
+        trained(method=method, eval_rows=make_rows(30)[24:], training={"max_steps": 8, "learning_rate": 5e-3})
+        for method in ("lora", "qlora")
+    )
+
+    fell = [told.outcome.final["base_eval_loss"] - told.outcome.final["eval_loss"] for told in (lora, qlora)]
+    assert fell[1] == pytest.approx(fell[0], rel=0.2)
+
+
+def test_recomputed_activations_change_nothing(trained):
+    plain = trained(alpha=5.0)
+    recomputed = trained(alpha=5.0, training={"gradient_checkpointing": True})
+
+    assert recomputed.outcome.resolved["gradient_checkpointing"] is True
+    assert recomputed.series("train_loss") == pytest.approx(plain.series("train_loss"), rel=1e-6)
+
+
+def test_training_on_all_tokens_learns_the_prompts_too(trained):
+    answers, everything = trained(alpha=0.0), trained(alpha=0.0, training={"train_on": "all"})
+
+    assert answers.steps[1]["train_loss"] != everything.steps[1]["train_loss"]
+
+
+def test_text_rows_train_whole(trained):
+    rows = [Row("text", kind="text", text=f"once upon a time {number}") for number in range(16)]
+
+    told = trained(rows=rows)
+
+    assert told.named("run.planned")[0]["template"] == "plain"
+    assert len(told.series("train_loss")) == 4
+
+
+def test_in_bf16_the_base_is_halved_and_full_training_keeps_its_weights_whole(trained):
+    adapter, whole = (trained(method=method, training={"precision": "bf16"}) for method in ("lora", "full"))
+
+    assert adapter.outcome.probe["dtype"] == "bfloat16"
+    assert whole.outcome.probe["dtype"] == "float32"
+    assert adapter.outcome.resolved["precision"] == whole.outcome.resolved["precision"] == "bf16"
+    assert adapter.named("neftune.verified")
+    assert whole.named("neftune.verified")
+
+
+def test_a_run_stops_early_when_nothing_improves(trained):
+    told = trained(
+        eval_rows=make_rows(30)[24:],
+        training={"max_steps": 20, "eval_every": 1, "early_stop": {"patience": 2}, "learning_rate": 1.0},
+    )
+
+    [stopped] = told.named("run.stopped_early")
+    assert stopped["step"] == max(told.steps) < 20
+    assert told.outcome.kind == "adapter"
+
+
+def test_without_held_out_rows_there_is_a_warning_and_no_eval_loss(trained):
+    told = trained(alpha=20.0)
+
+    assert told.series("eval_loss") == []
+    assert 0 not in told.steps
+    [planned] = told.named("run.planned")
+    assert len(planned["warnings"]) == 2
+    assert "above 15" in planned["warnings"][0]
+
+
+# What goes wrong
+
+
+def test_a_model_with_broken_weights_ends_with_the_rows_named(base, tmp_path, trained):
+    from safetensors.torch import load_file, save_file  # noqa: PLC0415 - this test alone
+
+    broken = make_base(tmp_path / "broken")
+    weights = load_file(broken / "model.safetensors")
+    weights["model.norm.weight"][0] = math.nan
+    save_file(weights, broken / "model.safetensors", metadata={"format": "pt"})
+    notebook = Notebook()
+
+    with pytest.raises(NonFiniteLoss, match=r"4 steps in a row, the last at step 4 \(rows "):
+        train.run(
+            make_spec(training={"max_steps": 9}), make_rows(24), (), tmp_path, broken, notebook, Never()
+        )
+
+    assert notebook.series("train_loss") == [None] * 4
+    assert [told["in_a_row"] for told in notebook.named("run.step_skipped")] == [1, 2, 3]
+
+
+def test_a_run_that_is_asked_to_stop_ends_between_two_steps(trained):
+    class After:
+        """Comes once two steps were told."""
+
+        def __init__(self):
+            self.asked = 0
+
+        def requested(self):
+            self.asked += 1
+            return self.asked > 3  # before loading, before step 1 and 2
+
+    told = trained(stop=After())
+
+    assert told.outcome.stopped
+    assert sorted(told.steps) == [1, 2]
+
+
+def test_rows_that_leave_nothing_to_learn_fail_before_the_model_is_loaded(trained):
+    rows = [Row("messages", messages=(Message("user", "x" * 500), Message("assistant", "y")))] * 4
+
+    with pytest.raises(NoTrainableTokens, match="4 of 4 rows"):
+        trained(rows=rows)
+
+
+def test_examples_longer_than_the_model_are_refused(trained):
+    with pytest.raises(SpecError, match="use at most 512"):
+        trained(training={"max_length": 1024})
