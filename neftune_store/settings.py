@@ -40,7 +40,9 @@ Paths = Annotated[tuple[Path, ...], NoDecode, _split(os.pathsep)]
 class StoreSettings(BaseSettings):
     """What everything that remembers needs to know."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+    model_config = SettingsConfigDict(
+        frozen=True, extra="ignore", populate_by_name=True, env_ignore_empty=True
+    )
 
     database_url: DatabaseUrl = Field(description="postgresql://user:password@host/name")
     redis_url: str = Field("redis://127.0.0.1:6379/0", description="The broker: a bell, never the truth.")

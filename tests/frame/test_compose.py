@@ -170,3 +170,9 @@ def test_images_are_pinned_or_built_here(name: str):
         assert f" AS {service['build']['target']}\n" in (ROOT / "Dockerfile").read_text("utf-8")
     else:
         assert re.search(r":\d+(\.\d+)?[-\w.]*$", service["image"])
+
+
+def test_an_empty_endpoint_means_the_bucket_of_the_cloud(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("S3_ENDPOINT_URL", "")
+    settings = StoreSettings(database_url="postgresql://n:p@postgres/n", storage_url="s3://mine")
+    assert settings.s3_endpoint_url is None
