@@ -9,9 +9,11 @@ import hashlib
 import json
 import os
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -322,6 +324,14 @@ def quiet_redis(redis_url: str) -> str:
     """A Redis without bells of an earlier module."""
     redis.from_url(client_url(redis_url)).flushall()
     return redis_url
+
+
+@pytest.fixture
+def short_home() -> Iterator[Path]:
+    """A folder that an unprivileged server may pass through, with room for a socket's name."""
+    home = Path(tempfile.mkdtemp(prefix="neftune-own-"))
+    yield home
+    shutil.rmtree(home, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from typing import Any
 
 from celery import signals
 
+from worker import broker
 from worker.app import create_app
 from worker.drain import Drain
 from worker.log_setup import configure_logs
@@ -15,6 +16,7 @@ def main() -> None:
     """Start, and run until told to leave."""
     settings = WorkerSettings()
     configure_logs()
+    broker.use_it()
     drain = Drain()
     app = create_app(settings, drain)
 

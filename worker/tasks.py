@@ -10,9 +10,9 @@ from worker.supervise import supervise
 def register(app: Celery, bench: Bench) -> None:
     """Give the app its task; no global app, no global settings."""
 
-    def run_next(v: int = 1) -> None:  # noqa: ARG001 - the bell's version; it carries nothing else
+    def run_next() -> None:
         """Claim and run jobs this worker can serve, until the table has none."""
         while held := bench.claim_next():
             supervise(held, bench)
 
-    app.task(run_next, name=RUN_NEXT)
+    app.task(run_next, name=RUN_NEXT, Strategy="worker.bell_strategy:strategy")
