@@ -37,7 +37,7 @@ def _fault(found: Any, model: type[BaseModel]) -> Fault:
     loc = _without_union_arms(found["loc"], model)
     if found["type"] == "extra_forbidden":
         return (
-            Fault(loc[:-1] + ("unknown",), "unknown_field", _unknown(loc, model))
+            Fault((*loc[:-1], "unknown"), "unknown_field", _unknown(loc, model))
             if _unsafe(loc[-1])
             else Fault(loc, "unknown_field", _unknown(loc, model))
         )
