@@ -1,0 +1,71 @@
+"""A step that does not fit is taken once more in smaller pieces, and comes to the same."""
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from neftune_core.batches import steps
+from neftune_core.errors import OutOfMemory
+from neftune_core.losses import LossHead
+from neftune_core.noise import Noise, noisy_embeddings
+from neftune_core.spec import TrainingSpec
+from neftune_core.stepper import Stepper
+from tests.core.test_batches import make_examples
+from tests.core.tiny import make_base
+
+CPU = torch.device("cpu")
+
+
+class SmallDevice(LossHead):
+    """A device on which only so many rows fit at once."""
+
+    def __init__(self, model, rows):
+        super().__init__(model, CPU)
+        self.rows = rows
+
+    def __call__(self, ids_BT, mask_BT, place_M, label_M):  # noqa: N803 - axes
+        if len(ids_BT) > self.rows:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return super().__call__(ids_BT, mask_BT, place_M, label_M)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    return make_base(tmp_path_factory.mktemp("base"))
+
+
+def take(base, rows, training=TrainingSpec()):  # noqa: B008 - frozen
+    model = AutoModelForCausalLM.from_pretrained(base)
+    [step] = steps(make_examples(8), batch_size=8, total_steps=1, seed=1)
+    with noisy_embeddings(model, Noise(5.0, 1)) as noisy:
+        stepper = Stepper(
+            model,
+            SmallDevice(model, rows),
+            noisy,
+            training,
+            micro_batch_size=8,
+            pad_id=0,
+        )
+        taken = stepper.take(step, 1e-3)
+        examples = len(noisy.meter.read().square_S)
+    return taken, stepper.micro_batch_size, examples
+
+
+def test_out_of_memory_halves_an_open_micro_batch_once_and_changes_nothing(base):
+    halved, size, examples = take(base, rows=4)
+    whole, _, _ = take(base, rows=8)
+
+    assert size == 4
+    assert examples == 8  # what the failed attempt measured is forgotten
+    assert halved.loss == pytest.approx(whole.loss, rel=1e-6)
+    assert halved.grad_norm == pytest.approx(whole.grad_norm, rel=1e-5)
+
+
+def test_what_does_not_fit_then_fails_with_the_way_out(base):
+    with pytest.raises(OutOfMemory, match=r"step 1: lower training\.micro_batch_size"):
+        take(base, rows=2)
+
+
+def test_a_micro_batch_that_was_asked_for_is_not_changed(base):
+    with pytest.raises(OutOfMemory):
+        take(base, rows=4, training=TrainingSpec(micro_batch_size=8))
