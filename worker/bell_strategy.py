@@ -22,9 +22,10 @@ def strategy(task: Any, app: Any, consumer: Any, **options: Any) -> Handler:
     handle: Handler = default(task, app, consumer, **options)
 
     def hear(message: Any, body: Any, *how: Any, **more: Any) -> Any:
-        return handle(
-            _emptied(message, task.name), None if message.content_type == JSON else body, *how, **more
-        )
+        if message.content_type == JSON:
+            _empty(message, task.name)
+            body = None
+        return handle(message, body, *how, **more)
 
     return hear
 

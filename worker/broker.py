@@ -23,7 +23,7 @@ class Message(virtual.Message):
 
     def __init__(self, payload: Any, channel: Any = None, **options: Any) -> None:
         try:
-            super().__init__(payload, channel=channel, **options)
+            super().__init__(payload, channel=channel, **options)  # type: ignore[no-untyped-call]  # as below
             _check(self)
         except (AttributeError, KeyError, TypeError, ValueError) as fault:
             raise Unreadable from fault
