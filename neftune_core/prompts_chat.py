@@ -36,15 +36,30 @@ class _Chat:
     variables: Mapping[str, Any]
     turns: Sequence[_Turn]
 
-    def text(self, upto: int | None = None, *, opened: bool = False, mark: str = "") -> str:
-        """Render the first turns; with a mark, the marked numbers of the turns stand for their contents."""
+    def text(self, upto: int | None = None, *, opened: bool = False) -> str:
+        """Render the first turns."""
+        return self._rendered([turn.given for turn in self.turns[:upto]], opened)
+
+    def marked(self, marks: "_Marks", upto: int | None = None, *, opened: bool = False) -> str:
+        """Render with numbers in marks for contents."""
         messages = [
-            {**turn.given, "content": f"{mark}{number}{mark}"}
-            if mark and turn.given["content"].strip()
+            {**turn.given, "content": f"{marks.mark}{number}{marks.mark}"}
+            if turn.given["content"].strip() or (marks.empty and turn.message.role == "assistant")
             else turn.given
             for number, turn in enumerate(self.turns[:upto])
         ]
+        return self._rendered(messages, opened)
+
+    def _rendered(self, messages: Sequence[Mapping[str, Any]], opened: bool) -> str:
         return self.template.text({**self.variables, "messages": messages, "add_generation_prompt": opened})
+
+
+@dataclass(frozen=True, slots=True)
+class _Marks:
+    """How contents are marked; ``empty``: also the empty ones of the assistant."""
+
+    mark: str
+    empty: bool
 
 
 def chat(row: Row, tokenizer: TokenizerLike, wish: Wish) -> Iterator[Span]:
@@ -52,13 +67,16 @@ def chat(row: Row, tokenizer: TokenizerLike, wish: Wish) -> Iterator[Span]:
     source = _source(tokenizer, has_tools=row.tools is not None)
     conversation = _Chat(compiled(source), _variables(row, tokenizer, source), _turns(row, source))
     text = conversation.text(opened=wish.opened)
-    places = _contents(conversation, text, wish)
-    _refuse_forged(row, tokenizer, contents_unknown=places is None)
-    rendering = _Rendering(conversation, text, places or {}, tokenizer.eos_token or "")
+    found = _contents(conversation, text, wish)
+    _refuse_forged(row, tokenizer, contents_unknown=found is None)
+    marks, places = found or (None, {})
+    rendering = _Rendering(conversation, text, marks, places, tokenizer.eos_token or "")
     answers = [] if wish.opened else list(rendering.answers())
-    yield from _cut(text, rendering.places, answers, wish)
-    if answers and rendering.never_ends():
-        yield Span(rendering.eos, trained=bool(row.messages[-1].weight), special=True)
+    if not answers or not rendering.never_ends():
+        yield from _cut(text, places, answers, wish)
+        return
+    yield from _cut(text[: places[len(conversation.turns) - 1][-1][1]], places, answers, wish)
+    yield Span(rendering.eos, trained=bool(row.messages[-1].weight), special=True)
 
 
 def _source(tokenizer: TokenizerLike, *, has_tools: bool) -> str:
@@ -116,15 +134,25 @@ Place = tuple[int, int]
 Answer = tuple[int, int, bool]
 
 
-def _contents(chat: _Chat, text: str, wish: Wish) -> dict[int, list[Place]] | None:
+def _contents(chat: _Chat, text: str, wish: Wish) -> tuple[_Marks, dict[int, list[Place]]] | None:
     """Find where the contents of the messages stand in the text; ``None``: the template alters them."""
     mark = next((mark for mark in _MARKS if mark not in text), None)
     if mark is None:
         return None
-    try:
-        marked = chat.text(opened=wish.opened, mark=mark)
-    except TemplateError:
-        return None
+    # A turn that is only a call shows by an empty content where it begins, if the template bears with it.
+    for empty in (True, False) if any(turn.message.tool_calls for turn in chat.turns) else (False,):
+        marks = _Marks(mark, empty)
+        try:
+            marked = chat.marked(marks, opened=wish.opened)
+        except TemplateError:
+            continue
+        places = _places(chat, text, marked, mark)
+        if places is not None:
+            return marks, places
+    return None
+
+
+def _places(chat: _Chat, text: str, marked: str, mark: str) -> dict[int, list[Place]] | None:
     pieces = re.split(f"{mark}(\\d+){mark}", marked)
     places: dict[int, list[Place]] = {}
     position = 0
@@ -157,6 +185,7 @@ class _Rendering:
 
     chat: _Chat
     text: str
+    marks: _Marks | None
     places: Mapping[int, list[Place]]
     eos: str
 
@@ -202,10 +231,10 @@ class _Rendering:
         until = self.chat.text(number + 1)
         if self.text.startswith(until):
             return self.text[after : len(until)]
-        if number not in self.places:
+        if self.marks is None or number not in self.places:
             raise TemplateError("The chat template rewrites earlier turns; use another template.")
-        content = self.chat.turns[number].given["content"].strip()
-        return _common(until[until.rfind(content) + len(content) :], self.text[after:])
+        marked = self.chat.marked(self.marks, number + 1)
+        return _common(marked[marked.rfind(self.marks.mark) + 1 :], self.text[after:])
 
 
 def _common(one: str, other: str) -> str:
