@@ -86,6 +86,9 @@ revision: setup ## Write a migration for what changed in the tables: make revisi
 docs: setup ## Write docs/settings.md from the settings classes
 	$(BIN)/python docs/settings.py docs/settings.md
 
+golden: setup ## Compare the first losses with the ones written down; a difference shows the new ones
+	$(PYTEST) -vv -k golden tests/core
+
 base-model: setup ## Train the bundled base model again, from text and seed (minutes, 2 cores)
 	$(TESTING) $(BIN)/python -m standalone.base_model standalone/models/neftune/demo-base
 
