@@ -6,18 +6,20 @@ the bytes, so a download can be checked and gone on with.
 
 import re
 from collections.abc import Iterator
+from functools import partial
 from typing import Annotated, Any
 from urllib.parse import quote
 
 from fastapi import APIRouter, Path, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from sqlalchemy.orm import Session
 from starlette.responses import StreamingResponse
 
-from api.deps import Artifacts, JobId, Reader, problems, visible_artifact
+from api.deps import Artifacts, JobId, Reader, problems
 from api.refusals import BadRange
 from api.shapes import ArtifactRead, Listing
-from neftune_store.artifacts import Artifact
+from neftune_store.artifacts import Artifact, ArtifactLedger
 from neftune_store.blobs import Blobs
-from neftune_store.db import unit_of_work
 from neftune_store.errors import ArtifactNotFound
 from neftune_store.projects import Principal
 from neftune_store.runs import runs_of
@@ -50,11 +52,12 @@ def list_artifacts(who: Reader, artifacts: Artifacts, job_id: JobId) -> Listing[
         **problems(401, 404, 416),
     },
 )
-def download(request: Request, who: Reader, job_id: JobId, name: Name) -> Response:
+async def download(request: Request, who: Reader, job_id: JobId, name: Name) -> Response:
     """Send the bytes; ``If-None-Match`` and one ``Range`` are understood."""
     if not re.match(_NAME, name):
         raise ArtifactNotFound
-    return sent(request, visible_artifact(request, who, job_id, name), request.app.state.blobs)
+    artifact = await _found(request, who, job_id, name)
+    return await run_in_threadpool(sent, request, artifact, request.app.state.blobs)
 
 
 @router.get("/record", summary="Read the frozen record of a run", responses=problems(401, 404))
@@ -64,20 +67,28 @@ def record(who: Reader, artifacts: Artifacts, job_id: JobId) -> dict[str, Any]:
 
 
 @router.get("/log", summary="Read the runner's log", response_class=Response, responses=problems(401, 404))
-def log(request: Request, who: Reader, job_id: JobId) -> Response:
+async def log(request: Request, who: Reader, job_id: JobId) -> Response:
     """Send the log of the run: whole once the job has succeeded, before that the end of the last attempt."""
     try:
-        artifact = visible_artifact(request, who, job_id, "log")
+        artifact = await _found(request, who, job_id, "log")
     except ArtifactNotFound:
-        return Response(_tail(request, who, job_id), media_type=_TEXT)
-    answer = sent(request, artifact, request.app.state.blobs)
+        tail = await request.app.state.turns.ask(partial(_tail, who.project_id, job_id))
+        return Response(tail, media_type=_TEXT)
+    answer = await run_in_threadpool(sent, request, artifact, request.app.state.blobs)
     answer.headers["content-type"] = _TEXT
     return answer
 
 
-def _tail(request: Request, who: Principal, job_id: str) -> str:
-    with unit_of_work(request.app.state.engine) as session:
-        runs = runs_of(session, who.project_id, job_id)
+async def _found(request: Request, who: Principal, job_id: str, name: str) -> Artifact:
+    """Find an artifact in a transaction that is over before storage is asked."""
+    found: Artifact = await request.app.state.turns.ask(
+        lambda tx: ArtifactLedger(tx).get(who.project_id, job_id, name)
+    )
+    return found
+
+
+def _tail(project_id: str, job_id: str, session: Session) -> str:
+    runs = runs_of(session, project_id, job_id)
     return (runs[-1].log_tail or "") if runs else ""
 
 

@@ -4,10 +4,11 @@ import contextlib
 import re
 import unicodedata
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from typing import Annotated
 
-import anyio.to_thread
 from fastapi import APIRouter, Query, Request, Response
+from sqlalchemy.orm import Session
 
 from api.checks import Deciding, Declared
 from api.deps import Cursor, DatasetId, Datasets, Limit, Reader, Writer, problems
@@ -17,7 +18,6 @@ from api.refusals import Busy, UnsupportedMedia
 from api.shapes import DatasetRead, Listing
 from neftune_core.rows import Limits
 from neftune_store.datasets import DatasetLedger
-from neftune_store.db import unit_of_work
 
 router = APIRouter(prefix="/datasets", tags=["datasets"])
 
@@ -88,7 +88,7 @@ async def upload(
             blocks(aiter(form) if form else chunks), check=check, project_id=who.project_id, promised=promised
         )
     shown = display_name(name or (form.filename if form else None))
-    dataset = await anyio.to_thread.run_sync(_record, request, who.project_id, shown, sealed)
+    dataset: DatasetRead = await state.turns.ask(partial(_recorded, who.project_id, shown, sealed))
     response.headers["location"] = f"/datasets/{dataset.id}"
     return dataset
 
@@ -139,19 +139,18 @@ def _form(request: Request, chunks: AsyncIterator[bytes]) -> FormFile | None:
     return FormFile(chunks, content_type)
 
 
-def _record(request: Request, project_id: str, name: str, sealed: Sealed) -> DatasetRead:
+def _recorded(project_id: str, name: str, sealed: Sealed, session: Session) -> DatasetRead:
     """Write the dataset down, in a transaction that is over before the answer."""
     summary = sealed.summary
-    with unit_of_work(request.app.state.engine) as session:
-        dataset = DatasetLedger(session).add(
-            project_id,
-            name=name,
-            format=summary.format,
-            rows=summary.rows,
-            bytes=sealed.bytes,
-            sha256=sealed.sha256,
-            blob_key=sealed.blob_key,
-            stats=dict(summary.stats),
-            warnings=list(summary.warnings),
-        )
+    dataset = DatasetLedger(session).add(
+        project_id,
+        name=name,
+        format=summary.format,
+        rows=summary.rows,
+        bytes=sealed.bytes,
+        sha256=sealed.sha256,
+        blob_key=sealed.blob_key,
+        stats=dict(summary.stats),
+        warnings=list(summary.warnings),
+    )
     return DatasetRead.of(dataset)

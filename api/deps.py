@@ -5,88 +5,92 @@ that failed. Keys are looked up first, in a transaction of their own: what is wr
 only to those who may make it.
 """
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 from fastapi import Depends, Query, Request
 from sqlalchemy.orm import Session
 
 from api.security import identify
-from neftune_store.artifacts import Artifact, ArtifactLedger
+from neftune_store.artifacts import ArtifactLedger
 from neftune_store.datasets import DatasetLedger
-from neftune_store.db import unit_of_work
 from neftune_store.errors import DatasetNotFound, JobNotFound
 from neftune_store.ids import is_id
 from neftune_store.jobs import Job, JobLedger
 from neftune_store.projects import Principal
 
 
-def reader(request: Request) -> Principal:
+async def reader(request: Request) -> Principal:
     """Admit a key that may read."""
-    return identify(request, "read")
+    return await identify(request, "read")
 
 
-def writer(request: Request) -> Principal:
+async def writer(request: Request) -> Principal:
     """Admit a key that may write."""
-    return identify(request, "write")
+    return await identify(request, "write")
 
 
 Reader = Annotated[Principal, Depends(reader)]
 Writer = Annotated[Principal, Depends(writer)]
 
 
-def session(request: Request) -> Iterator[Session]:
+async def session(request: Request) -> AsyncIterator[Session]:
     """Open the one transaction of a request."""
-    with unit_of_work(request.app.state.engine) as opened:
+    async with request.app.state.turns.unit() as opened:
         yield opened
 
 
-Tx = Annotated[Session, Depends(session, scope="function")]  # never the default: it commits after the answer
-
-
-def ringing_session(request: Request) -> Iterator[Session]:
+async def ringing_session(request: Request) -> AsyncIterator[Session]:
     """Open the one transaction of a request that may give a worker something to do."""
-    with unit_of_work(request.app.state.engine) as opened:
+    async with request.app.state.turns.unit() as opened:
         yield opened
     request.app.state.ringer.ask()  # after the commit; returns at once
 
 
-def jobs(tx: Tx) -> JobLedger:
+Tx = Annotated[Session, Depends(session, scope="function")]  # never the default: it commits after the answer
+RingingTx = Annotated[Session, Depends(ringing_session, scope="function")]
+
+
+async def jobs(tx: Tx) -> JobLedger:
     """Give the job ledger."""
     return JobLedger(tx)  # asked and told, never submitted to: it needs no queue limit
 
 
-def ringing_jobs(
-    request: Request, tx: Annotated[Session, Depends(ringing_session, scope="function")]
-) -> JobLedger:
+async def ringing_jobs(request: Request, tx: RingingTx) -> JobLedger:
     """Give the job ledger; the bell rings when its transaction is committed."""
     return JobLedger(tx, queue_limit=request.app.state.settings.queue_limit)
 
 
-def datasets(tx: Tx) -> DatasetLedger:
+async def datasets_in_it(tx: RingingTx) -> DatasetLedger:
+    """Give the dataset ledger, in the same transaction: who held two turns could wait for itself."""
+    return DatasetLedger(tx)
+
+
+async def datasets(tx: Tx) -> DatasetLedger:
     """Give the dataset ledger."""
     return DatasetLedger(tx)
 
 
-def artifacts(tx: Tx) -> ArtifactLedger:
+async def artifacts(tx: Tx) -> ArtifactLedger:
     """Give the artifact ledger."""
     return ArtifactLedger(tx)
 
 
 Jobs = Annotated[JobLedger, Depends(jobs, scope="function")]
 RingingJobs = Annotated[JobLedger, Depends(ringing_jobs, scope="function")]
+DatasetsInIt = Annotated[DatasetLedger, Depends(datasets_in_it, scope="function")]
 Datasets = Annotated[DatasetLedger, Depends(datasets, scope="function")]
 Artifacts = Annotated[ArtifactLedger, Depends(artifacts, scope="function")]
 
 
-def job_id(job_id: str) -> str:
+async def job_id(job_id: str) -> str:
     """Take a job's id; what can't be one is as unknown as any other."""
     if not is_id("job", job_id):
         raise JobNotFound
     return job_id
 
 
-def dataset_id(dataset_id: str) -> str:
+async def dataset_id(dataset_id: str) -> str:
     """Take a dataset's id; what can't be one is as unknown as any other."""
     if not is_id("ds", dataset_id):
         raise DatasetNotFound
@@ -97,17 +101,13 @@ JobId = Annotated[str, Depends(job_id)]
 DatasetId = Annotated[str, Depends(dataset_id)]
 
 
-def visible_job(request: Request, who: Reader, which: JobId) -> Job:
+async def visible_job(request: Request, who: Reader, which: JobId) -> Job:
     """Find the job in a transaction that is over before a long answer begins."""
-    with unit_of_work(request.app.state.engine) as opened:
-        return JobLedger(opened).get(who.project_id, which)
+    found: Job = await request.app.state.turns.ask(lambda tx: JobLedger(tx).get(who.project_id, which))
+    return found
 
 
-def visible_artifact(request: Request, who: Principal, which: str, name: str) -> Artifact:
-    """Find an artifact, likewise."""
-    with unit_of_work(request.app.state.engine) as opened:
-        return ArtifactLedger(opened).get(who.project_id, which, name)
-
+VisibleJob = Annotated[Job, Depends(visible_job)]
 
 Limit = Annotated[int, Query(ge=1, le=200, description="Items on a page.")]
 Cursor = Annotated[

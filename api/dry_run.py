@@ -2,9 +2,8 @@
 
 from typing import Any
 
-from neftune_core.plan import schedule
-
 from api.shapes import Shape
+from neftune_core.plan import schedule
 from neftune_core.spec import ALPHA_UNUSUAL, JobSpec
 from neftune_store.datasets import DatasetLedger
 

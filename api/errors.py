@@ -20,7 +20,7 @@ from starlette.responses import Response
 
 from api.problems import problem, told
 from api.refusals import ApiError, BadRange
-from neftune_core.errors import CoreError
+from neftune_core.errors import CoreError, ModelError
 from neftune_core.spec_faults import FAULTS_TOLD
 from neftune_store.db import is_unavailable
 from neftune_store.errors import StoreError
@@ -47,6 +47,7 @@ STATUSES: Mapping[str, int] = {
     "body_too_large": 413,
     "unsupported_media": 415,
     "range_not_satisfiable": 416,
+    "headers_too_large": 431,
     "invalid_json": 422,
     "invalid_request": 422,
     "invalid_cursor": 422,
@@ -196,6 +197,8 @@ def _errors(error: Exception) -> list[dict[str, Any]]:
                 {"loc": list(found["loc"]), "code": found["type"], "msg": found["msg"]}
                 for found in error.errors()[:FAULTS_TOLD]
             ]
+        case ModelError():
+            return [{"loc": ["model"], "code": error.code, "msg": str(error)}]
         case CoreError():
             return [
                 {"line": fault.line, "code": fault.code, "msg": fault.msg, "path": _path(fault.path)}
@@ -216,7 +219,7 @@ def _headers(code: str, status: int, error: Exception) -> dict[str, str]:
         headers["www-authenticate"] = 'Bearer realm="neftune"'
     if status == 409:  # client libraries otherwise repeat it
         headers["x-should-retry"] = "false"
-    if status in {400, 408, 413}:  # the rest of the body is not wanted, and framing is in doubt
+    if status in {400, 408, 413, 431}:  # the rest of the body is not wanted, and framing is in doubt
         headers["connection"] = "close"
     if isinstance(error, BadRange):
         headers["content-range"] = f"bytes */{error.size}"

@@ -16,13 +16,14 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import answer_to
-from api.refusals import BadRequest, BodyTooLarge, UnsupportedMedia
+from api.refusals import BadRequest, BodyTooLarge, HeadTooLarge, UnsupportedMedia
 
 log = structlog.get_logger()
 
 _HOST = re.compile(r"(?P<name>[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251})|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 
+HEAD_LIMIT = 64 * 1024  # bytes of all headers together
 _LINGER_S = 2.0
 _LINGER_BYTES = 64 * 1024 * 1024
 
@@ -126,6 +127,8 @@ class Gate:
         """Check one request's head, then pass it on."""
         if scope["type"] == "http":
             headers = Headers(scope=scope)
+            if sum(len(name) + len(value) for name, value in scope["headers"]) > HEAD_LIMIT:
+                raise HeadTooLarge(HEAD_LIMIT)
             self._check_host(headers)
             _check_framing(headers)
             if not _takes_upload(scope):

@@ -11,7 +11,7 @@ from api.deps import (
     PLAIN,
     Artifacts,
     Cursor,
-    Datasets,
+    DatasetsInIt,
     JobId,
     Jobs,
     Limit,
@@ -48,7 +48,7 @@ _SPEC_BODY = {
 }
 
 
-def asked(body: Annotated[object, Depends(json_body)]) -> JobSpec:
+async def asked(body: Annotated[object, Depends(json_body)]) -> JobSpec:
     """Read the body as the spec it must be: by the class that the trainer reads."""
     try:
         return JobSpec.model_validate(body)
@@ -56,7 +56,7 @@ def asked(body: Annotated[object, Depends(json_body)]) -> JobSpec:
         raise InvalidSpec(faults_of(error, JobSpec)) from error
 
 
-def idempotency_key(request: Request) -> str | None:
+async def idempotency_key(request: Request) -> str | None:
     """Take the header as it came, if it came."""
     keys = request.headers.getlist("idempotency-key")
     if not keys:
@@ -66,7 +66,7 @@ def idempotency_key(request: Request) -> str | None:
     return keys[0]
 
 
-def job_filter(
+async def job_filter(
     status: Annotated[Status | None, Query()] = None,
     model: Annotated[str | None, Query(max_length=256, pattern=PLAIN)] = None,
     alpha_min: Annotated[float | None, Query(ge=0, le=100, allow_inf_nan=False)] = None,
@@ -95,7 +95,7 @@ def submit(  # noqa: PLR0913, PLR0917 - each thing a request carries, by name
     spec: Annotated[JobSpec, Depends(asked)],
     models: Models,
     jobs: RingingJobs,
-    datasets: Datasets,
+    datasets: DatasetsInIt,
     dry_run: Annotated[bool, Query(description="Check and plan only; nothing is created.")] = False,
 ) -> JobRead | DryRun:
     """Record the job; a worker will pick it up. Redis is not asked, so nothing here waits for it."""

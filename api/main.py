@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 
 import anyio
 from fastapi import FastAPI
-from neftune_core.catalog import Catalog
 from starlette.middleware import Middleware
 
 from api import artifacts, datasets, docs_page, errors, events, health, jobs, metrics, models, stream
@@ -19,9 +18,14 @@ from api.openapi import describe
 from api.ringer import Ringer
 from api.security import WrongKeys
 from api.settings import ApiSettings
+from api.turns import Turns
+from neftune_core.catalog import Catalog
 from neftune_store import bells
 from neftune_store.blobs import Blobs
 from neftune_store.db import make_engine
+
+_STREAM_THREADS = 4
+_BESIDE_TURNS = _STREAM_THREADS + 1  # connections of those who don't wait for a turn: streams and readiness
 
 _ROUTERS = (
     datasets.router,
@@ -65,8 +69,11 @@ def _equip(app: FastAPI, settings: ApiSettings) -> None:
     state = app.state
     state.settings = settings
     state.engine = make_engine(
-        settings.database_url, pool_size=settings.database_pool, application_name="neftune-api"
+        settings.database_url,
+        pool_size=settings.database_pool + _BESIDE_TURNS,
+        application_name="neftune-api",
     )
+    state.turns = Turns(state.engine, settings.database_pool)
     state.blobs = Blobs.open(settings)
     state.catalog = Catalog(settings.models_dirs, settings.allowed_models, settings.hub, settings.model_cache)
     state.ringer = Ringer(lambda: bells.ring(settings.redis_url))
@@ -81,7 +88,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     state = app.state
     # Long answers have threads of their own, so that they never keep short ones waiting.
     state.upload_threads = anyio.CapacityLimiter(4)
-    state.stream_threads = anyio.CapacityLimiter(4)
+    state.stream_threads = anyio.CapacityLimiter(_STREAM_THREADS)
     state.readiness = health.Readiness(health.checks(state.engine, state.blobs, state.settings.redis_url))
     state.closing = asyncio.Event()
     listener = Listener(state.settings.database_url, state.wakeups)

@@ -3,10 +3,10 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
-from neftune_core.catalog import Catalog
 
 from api.deps import Reader, problems
 from api.shapes import Listing, Shape
+from neftune_core.catalog import Catalog
 
 router = APIRouter(tags=["models"])
 
@@ -17,7 +17,7 @@ class ModelRead(Shape):
     id: str
 
 
-def catalog(request: Request) -> Catalog:
+async def catalog(request: Request) -> Catalog:
     """Give the models this service knows."""
     found: Catalog = request.app.state.catalog
     return found

@@ -4,12 +4,15 @@ Knows the shape and nothing of which code deserves which status.
 """
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from starlette.responses import Response
 
 from neftune_core.spec_faults import Fault
+
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -42,7 +45,15 @@ def problem(  # noqa: PLR0913 - the members of a problem document, all by name
 
 def told(faults: Iterable[Fault]) -> list[dict[str, Any]]:
     """Show spec faults as the contract names them."""
-    return [{"loc": list(fault.loc), "code": fault.code, "msg": fault.msg} for fault in faults]
+    return [
+        {"loc": [_plain(part) for part in fault.loc], "code": fault.code, "msg": fault.msg}
+        for fault in faults
+    ]
+
+
+def _plain(part: str | int) -> str | int:
+    """Give a part of a place if it reads like a name; a key from outside may be any text."""
+    return part if isinstance(part, int) or _NAME.fullmatch(part) else "(a key)"
 
 
 def schema() -> dict[str, Any]:

@@ -11,6 +11,7 @@
     │   ├── DigestMismatch      digest_mismatch
     │   ├── BadMultipart        malformed_multipart
     │   └── IncompleteUpload    incomplete_upload
+    ├── HeadTooLarge          headers_too_large
     ├── BodyTooLarge          body_too_large
     ├── UnsupportedMedia      unsupported_media
     ├── TooSlow               upload_too_slow
@@ -122,6 +123,15 @@ class IncompleteUpload(BadRequest):
 
     def __init__(self) -> None:
         super().__init__("The body ended early; nothing was kept, send it again.")
+
+
+class HeadTooLarge(ApiError):
+    """Headers over the limit."""
+
+    code = "headers_too_large"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"The headers may hold at most {limit} bytes.")
 
 
 class BodyTooLarge(ApiError):

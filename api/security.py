@@ -11,7 +11,6 @@ from typing import Literal
 from starlette.requests import Request
 
 from api.refusals import Forbidden, TooManyFailures, Unauthorized
-from neftune_store.db import unit_of_work
 from neftune_store.projects import Principal, ProjectLedger
 
 Scope = Literal["read", "write", "admin"]
@@ -46,13 +45,12 @@ class WrongKeys:
         return count > self._per_minute
 
 
-def identify(request: Request, scope: Scope) -> Principal:
+async def identify(request: Request, scope: Scope) -> Principal:
     """Tell whose key this is, in a short transaction of its own; refuse unless it has ``scope``."""
     key = _bearer(request)
-    principal = None
+    principal: Principal | None = None
     if key is not None:
-        with unit_of_work(request.app.state.engine) as session:
-            principal = ProjectLedger(session).authenticate(key)
+        principal = await request.app.state.turns.ask(lambda tx: ProjectLedger(tx).authenticate(key))
     if principal is None:
         client = request.client.host if request.client else "?"
         if request.app.state.wrong_keys.add(client):

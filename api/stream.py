@@ -18,7 +18,7 @@ from fastapi import APIRouter, Depends, Header, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from sqlalchemy import Engine
 
-from api.deps import Reader, visible_job
+from api.deps import Reader, VisibleJob
 from api.refusals import TooManyStreams
 from neftune_store.db import unit_of_work
 from neftune_store.events import FeedItem, feed_after
@@ -75,7 +75,7 @@ def _resumed_at(last_event_id: str | None) -> int:
 )
 async def stream(
     request: Request,
-    job: Annotated[Job, Depends(visible_job)],
+    job: VisibleJob,
     _slot: Annotated[None, Depends(stream_slot)],
     last_event_id: Annotated[str | None, Header(max_length=256)] = None,
 ) -> AsyncIterator[ServerSentEvent]:

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 import httpx
 import psycopg
 import pytest
-from tests.api.live_api import Service, make_settings, running
 from psycopg import sql
 from sqlalchemy import make_url
+
+from tests.api.live_api import Service, make_settings, running
 
 
 @pytest.fixture(scope="session")
@@ -18,7 +19,9 @@ def api_database(postgres_url: str, migrated_template: str) -> Iterator[str]:
     server = make_url(postgres_url).set(drivername="postgresql").render_as_string(hide_password=False)
     with psycopg.connect(server, autocommit=True) as line:
         line.execute(
-            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(migrated_template))
+            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
+                sql.Identifier(name), sql.Identifier(migrated_template)
+            )
         )
         yield make_url(postgres_url).set(database=name).render_as_string(hide_password=False)
         line.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))

@@ -117,7 +117,8 @@ def running(settings: ApiSettings) -> Iterator[Service]:
 def rows(count: int = 12) -> bytes:
     """A sound dataset of Alpaca rows."""
     return b"".join(
-        json.dumps({"instruction": f"Say {number}.", "input": "", "output": f"It is {number}."}).encode() + b"\n"
+        json.dumps({"instruction": f"Say {number}.", "input": "", "output": f"It is {number}."}).encode()
+        + b"\n"
         for number in range(count)
     )
 

@@ -9,6 +9,7 @@ import zipfile
 
 import httpx
 import pytest
+
 from tests.api.live_api import Service, rows, submit, upload
 
 
@@ -51,7 +52,9 @@ def test_the_stored_bytes_are_the_uploaded_bytes(service: Service, client: httpx
 
 def test_a_form_is_read_like_the_raw_file(client: httpx.Client) -> None:
     data = rows(3000)
-    answer = client.post("/datasets", files={"file": ("../../etc/pass\u202ewd.jsonl", data)}, data={"note": "x"})
+    answer = client.post(
+        "/datasets", files={"file": ("../../etc/pass\u202ewd.jsonl", data)}, data={"note": "x"}
+    )
 
     assert answer.status_code == 201
     assert answer.json()["sha256"] == hashlib.sha256(data).hexdigest()
@@ -81,7 +84,9 @@ def test_equal_bytes_are_two_datasets_and_one_object(service: Service, client: h
     assert len([one for one in service.kept() if one.endswith(first["sha256"][2:])]) == 1
 
 
-def test_a_right_digest_is_accepted_and_a_wrong_one_keeps_nothing(service: Service, client: httpx.Client) -> None:
+def test_a_right_digest_is_accepted_and_a_wrong_one_keeps_nothing(
+    service: Service, client: httpx.Client
+) -> None:
     data = rows(31)
     right = base64.b64encode(hashlib.sha256(data).digest()).decode()
     wrong = base64.b64encode(hashlib.sha256(b"other").digest()).decode()
@@ -112,7 +117,11 @@ REFUSED = {
     "broken utf-8": (GOOD + b'{"instruction": "\xff", "output": "b"}\n', 422, "dataset_invalid"),
     "nul": (GOOD + b'{"instruction": "\\u0000", "output": "b"}\n', 422, "dataset_invalid"),
     "lone surrogate": (GOOD + b'{"instruction": "\\ud800", "output": "b"}\n', 422, "dataset_invalid"),
-    "long row": (GOOD + b'{"instruction": "' + b"a" * 2_000_000 + b'", "output": "b"}\n', 422, "dataset_invalid"),
+    "long row": (
+        GOOD + b'{"instruction": "' + b"a" * 2_000_000 + b'", "output": "b"}\n',
+        422,
+        "dataset_invalid",
+    ),
     "deep": (GOOD + b'{"instruction": ' + b"[" * 1000 + b"]" * 1000 + b"}\n", 422, "dataset_invalid"),
     "nan": (GOOD + b'{"instruction": NaN, "output": "b"}\n', 422, "dataset_invalid"),
     "twice": (GOOD + b'{"output": "a", "instruction": "a", "output": "b"}\n', 422, "dataset_invalid"),
@@ -181,7 +190,9 @@ def test_a_form_that_is_no_form_is_refused(service: Service, head: bytes) -> Non
 
 
 def test_a_form_with_many_parts_or_large_fields_is_refused(client: httpx.Client) -> None:
-    many = client.post("/datasets", files=[("file", ("a", rows())), *(("x", ("b", b"c")) for _ in range(100))])
+    many = client.post(
+        "/datasets", files=[("file", ("a", rows())), *(("x", ("b", b"c")) for _ in range(100))]
+    )
     large = client.post("/datasets", files={"file": ("a", rows())}, data={"note": "x" * 200_000})
     none = client.post("/datasets", files={"other": ("a", rows())})
 

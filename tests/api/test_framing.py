@@ -1,0 +1,208 @@
+"""What is refused before a route is looked for, and what every answer carries."""
+
+import json
+import random
+import socket
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.api.live_api import Service, make_settings, rows, running, spec, upload
+
+
+def head(*lines: str, path: str = "/healthz", method: str = "GET") -> bytes:
+    return "\r\n".join([f"{method} {path} HTTP/1.1", *lines, "Connection: close", "", ""]).encode("latin-1")
+
+
+def status(answer: bytes) -> int:
+    return int(answer.split(b" ", 2)[1]) if answer.startswith(b"HTTP/") else 0
+
+
+@pytest.mark.parametrize(
+    "host", ["a/b?c", "a b", "", "evil@localhost", "localhost:x", "a,b", "[::1", "localhost#"]
+)
+def test_a_malformed_host_is_refused(service: Service, host: str) -> None:
+    assert status(service.raw(head(f"Host: {host}"))) == 400
+
+
+def test_two_hosts_or_none_are_refused(service: Service) -> None:
+    assert status(service.raw(head("Host: a", "Host: b"))) == 400
+    assert status(service.raw(head())) == 400
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1:8000", "[::1]:80", "api.example.org", "my_api"])
+def test_a_plain_host_is_served(service: Service, host: str) -> None:
+    assert status(service.raw(head(f"Host: {host}"))) == 200
+
+
+def test_only_trusted_hosts_are_served(api_database: str, tmp_path: Path) -> None:
+    with running(make_settings(api_database, tmp_path, trusted_hosts="*.example.org,localhost")) as strict:
+        assert status(strict.raw(head("Host: evil.test"))) == 400
+        assert status(strict.raw(head("Host: api.example.org:80"))) == 200
+        assert status(strict.raw(head("Host: LOCALHOST"))) == 200
+
+
+def test_a_length_beside_chunks_is_refused(service: Service) -> None:
+    smuggled = head("Host: a", "Content-Length: 4", "Transfer-Encoding: chunked", path="/jobs", method="POST")
+    assert status(service.raw(smuggled + b"0\r\n\r\n")) == 400
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [("Content-Length: -1",), ("Content-Length: 1", "Content-Length: 2"), ("Content-Length: 1x",),
+     ("X-Long: " + "x" * 200_000,), ("Transfer-Encoding: chunked", "Transfer-Encoding: chunked")],
+)  # fmt: skip
+def test_odd_heads_are_refused(service: Service, lines: tuple[str, ...]) -> None:
+    answer = service.raw(head("Host: a", *lines, path="/jobs", method="POST"))
+    assert status(answer) in {400, 401, 431}
+    assert status(answer) != 401 or lines[0].startswith("Transfer")
+
+
+@pytest.mark.parametrize(
+    "path", ["//", "/%2e%2e/%2e%2e/etc/passwd", "/jobs/%00", "/%252e%252e", "/jobs//", "/x" * 2000]
+)
+def test_odd_paths_are_unknown(client: httpx.Client, service: Service, path: str) -> None:
+    key = client.headers["authorization"]
+    answer = service.raw(head("Host: a", f"Authorization: {key}", path=path))
+    assert status(answer) in {400, 404}
+
+
+def test_wrong_verbs_are_told_the_right_ones(client: httpx.Client) -> None:
+    for method in ("PUT", "PATCH", "TRACE"):
+        answer = client.request(method, "/jobs")
+        assert (answer.status_code, answer.json()["code"]) == (405, "method_not_allowed")
+        assert answer.headers["allow"]
+    overridden = client.post("/healthz", headers={"X-HTTP-Method-Override": "GET"})
+    assert overridden.status_code == 405
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [None, "text/plain", "application/xml", "application/json; charset=utf-16", "application/x-www-form-urlencoded",
+     "application/json, text/plain", "application/jsonp"],
+)  # fmt: skip
+def test_json_must_be_called_json(client: httpx.Client, content_type: str | None) -> None:
+    headers = {"Content-Type": content_type} if content_type else {}
+    answer = client.post("/jobs", content=b"{}", headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (415, "unsupported_media")
+
+
+def test_json_with_a_charset_is_read(client: httpx.Client) -> None:
+    body = json.dumps(spec(upload(client)["id"])).encode()
+    answer = client.post("/jobs", content=body, headers={"Content-Type": 'application/json; charset="UTF-8"'})
+    assert answer.status_code == 201
+
+
+def test_a_large_body_on_a_json_route_is_refused(client: httpx.Client) -> None:
+    big = json.dumps({"name": "x" * 10_000_000}).encode()
+    by_header = client.post("/jobs", content=big, headers={"Content-Type": "application/json"})
+    by_byte = client.post("/jobs", content=iter([big]), headers={"Content-Type": "application/json"})
+
+    for answer in (by_header, by_byte):
+        assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
+        assert len(answer.content) < 1000
+
+
+def test_an_upload_over_the_limit_is_refused_by_its_header_and_at_the_byte(
+    api_database: str, tmp_path: Path
+) -> None:
+    with (
+        running(make_settings(api_database, tmp_path, max_dataset_bytes=3_000_000)) as small,
+        small.client() as client,
+    ):
+        data = rows(100_000)
+        by_header = client.post("/datasets", content=data)
+        by_byte = client.post(
+            "/datasets", content=iter([data[i : i + 65536] for i in range(0, len(data), 65536)])
+        )
+        for answer in (by_header, by_byte):
+            assert (answer.status_code, answer.json()["code"]) == (413, "dataset_too_large")
+        assert small.kept() == []
+
+
+def test_too_many_rows_are_refused(api_database: str, tmp_path: Path) -> None:
+    with (
+        running(make_settings(api_database, tmp_path, max_dataset_rows=50)) as small,
+        small.client() as client,
+    ):
+        answer = client.post("/datasets", content=rows(51))
+        assert (answer.status_code, answer.json()["code"]) == (413, "dataset_too_large")
+
+
+def test_every_answer_carries_a_request_id_and_security_headers(
+    client: httpx.Client, service: Service
+) -> None:
+    for answer in (client.get("/healthz"), client.get("/nowhere"), client.get("/jobs?limit=0")):
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
+        assert answer.headers["x-request-id"]
+        assert "server" not in answer.headers
+    named = client.get("/healthz", headers={"X-Request-Id": "trace-0123456789"})
+    assert named.headers["x-request-id"] == "trace-0123456789"
+    odd = client.get("/healthz", headers={"X-Request-Id": "<script>"})
+    assert odd.headers["x-request-id"].startswith("req_")
+
+
+def test_a_trickling_body_is_refused(api_database: str, tmp_path: Path) -> None:
+    with running(make_settings(api_database, tmp_path, upload_patience_s=0.5)) as hasty:
+        for path in ("/datasets", "/jobs"):
+            key = hasty.key()
+            with socket.create_connection(("127.0.0.1", hasty.port), timeout=10) as line:
+                line.sendall(
+                    f"POST {path} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {key}\r\n"
+                    "Content-Type: application/json\r\nContent-Length: 1000\r\n\r\n{".encode()
+                )
+                assert status(line.recv(65536)) == 408
+        assert hasty.kept() == []
+
+
+def test_a_trickling_head_is_cut(api_database: str, tmp_path: Path) -> None:
+    with running(make_settings(api_database, tmp_path, header_timeout_s=0.5)) as hasty:
+        with socket.create_connection(("127.0.0.1", hasty.port), timeout=5) as line:
+            line.sendall(b"GET /healthz HTTP/1.1\r\nHost: a\r\n")
+            began = time.monotonic()
+            assert line.recv(10) == b""
+            assert time.monotonic() - began < 3
+        # Requests on a connection that is kept open are not cut.
+        with hasty.client() as client:
+            for _ in range(4):
+                assert client.get("/healthz").status_code == 200
+                time.sleep(0.3)
+
+
+def test_raw_bytes_never_break_the_service(service: Service, client: httpx.Client) -> None:
+    key = client.headers["authorization"]
+    dice = random.Random(7)
+    paths = [
+        "/jobs",
+        "/datasets",
+        "/jobs?cursor=",
+        "/jobs/job_x/cancel",
+        "/jobs?tag=",
+        "/models",
+        "/jobs/x/stream",
+    ]
+    bodies = [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b'{"alpha": NaN}',
+        b"\xff\xfe",
+        b'{"\\ud800": 1}',
+        b"[" * 5000,
+        b'"' * 100,
+    ]
+    for _ in range(400):
+        junk = bytes(dice.randrange(1, 256) for _ in range(dice.randrange(12)))
+        quoted = "".join(f"%{byte:02x}" for byte in junk)
+        body = dice.choice(bodies) + junk
+        answer = service.raw(
+            f"{dice.choice(['GET', 'POST', 'DELETE'])} {dice.choice(paths)}{quoted} HTTP/1.1\r\nHost: a\r\n"
+            f"Authorization: {key}\r\nContent-Type: application/json\r\nIdempotency-Key: k{quoted}\r\n"
+            f"Last-Event-ID: {quoted}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode()
+            + body
+        )
+        assert 200 <= status(answer) < 500, answer[:300]

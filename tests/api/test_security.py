@@ -1,0 +1,181 @@
+"""Keys, scopes, and other people's rows."""
+
+import re
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+from fastapi.routing import APIRoute
+
+from api.main import _ROUTERS
+from api.security import WrongKeys
+from neftune_store.db import unit_of_work
+from neftune_store.ids import new_id
+from neftune_store.projects import ProjectLedger
+from tests.api.live_api import Service, make_settings, running, spec, submit, succeed, upload
+
+OPEN = {"/healthz", "/readyz", "/openapi.json", "/docs"}
+
+
+def all_routes() -> list[tuple[str, str]]:
+    """Every route of the app, as method and path."""
+    return [
+        (method, route.path)
+        for router in _ROUTERS
+        for route in router.routes
+        if isinstance(route, APIRoute)
+        for method in sorted(route.methods)
+    ]
+
+
+ROUTES = all_routes()
+CLOSED = [(method, path) for method, path in ROUTES if path not in OPEN]
+OF_ONE = [(method, path) for method, path in CLOSED if "{" in path]
+
+
+def test_there_are_routes_to_test() -> None:
+    assert len(OF_ONE) >= 13
+
+
+@pytest.mark.parametrize(("method", "path"), CLOSED)
+@pytest.mark.parametrize("header", [None, "Bearer wrong-key-wrong-key", "Basic abc", "Bearer", "Bearer a b"])
+def test_without_a_good_key_every_route_is_closed(
+    service: Service, method: str, path: str, header: str | None
+) -> None:
+    headers = {"Authorization": header} if header else {}
+    filled = (
+        path.replace("{job_id}", new_id("job"))
+        .replace("{dataset_id}", new_id("ds"))
+        .replace("{name:path}", "x")
+    )
+
+    answer = httpx.request(method, service.url + filled, headers=headers, content=b"{}", trust_env=False)
+
+    assert answer.status_code == 401
+    assert answer.headers["www-authenticate"].startswith("Bearer")
+    assert answer.json()["code"] == "unauthorized"
+
+
+def test_a_key_in_the_query_opens_nothing(service: Service) -> None:
+    answer = httpx.get(
+        f"{service.url}/jobs", params={"key": service.key(), "api_key": service.key()}, trust_env=False
+    )
+    assert answer.status_code == 401
+
+
+def test_a_revoked_key_opens_nothing(service: Service) -> None:
+    key = service.key()
+    with service.client(key) as client:
+        assert client.get("/jobs").status_code == 200
+        with unit_of_work(service.engine) as session:
+            ledger = ProjectLedger(session)
+            who = ledger.authenticate(key)
+            assert who is not None
+            ledger.revoke_key(who.project_id, who.key_id)
+        assert client.get("/jobs").status_code == 401
+
+
+def test_a_key_that_may_only_read_changes_nothing(service: Service, client: httpx.Client) -> None:
+    with service.client(service.key("read")) as reader:
+        assert reader.get("/jobs").status_code == 200
+        for answer in (reader.post("/datasets", content=b""), reader.post("/jobs", json={}),
+                       reader.post(f"/jobs/{new_id('job')}/cancel"), reader.delete(f"/datasets/{new_id('ds')}")):  # fmt: skip
+            assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
+
+
+def without_request_id(answer: httpx.Response) -> tuple[int, dict[str, str], str]:
+    headers = {name: value for name, value in answer.headers.items() if name not in {"x-request-id", "date"}}
+    return answer.status_code, headers, answer.text.replace(answer.headers["x-request-id"], "")
+
+
+@pytest.mark.parametrize(("method", "path"), OF_ONE)
+def test_a_foreign_id_and_an_unknown_one_read_the_same(
+    service: Service, client: httpx.Client, stranger: httpx.Client, method: str, path: str
+) -> None:
+    # Given a job and a dataset of a project
+    job = succeed(service, client, adapter=(b"bytes", "application/x-tar"))
+    dataset = job["spec"]["dataset"]
+
+    def ask(job_id: str, dataset_id: str) -> tuple[int, dict[str, str], str]:
+        filled = path.replace("{job_id}", job_id).replace("{dataset_id}", dataset_id)
+        return without_request_id(stranger.request(method, filled.replace("{name:path}", "adapter")))
+
+    # When another project asks for them, for ids that never were, and for what is no id at all
+    foreign, unknown = ask(job["id"], dataset), ask(new_id("job"), new_id("ds"))
+    odd = ask("job_%00", "..%2f..")
+
+    # Then the answers can't be told apart
+    assert foreign[0] == 404
+    assert foreign == unknown == odd
+    assert client.get(f"/jobs/{job['id']}").status_code == 200
+
+
+def test_a_foreign_dataset_in_a_spec_reads_like_an_unknown_one(
+    client: httpx.Client, stranger: httpx.Client
+) -> None:
+    theirs = upload(client)["id"]
+    deleted = upload(stranger)["id"]
+    stranger.delete(f"/datasets/{deleted}")
+
+    answers = [
+        without_request_id(stranger.post("/jobs", json=spec(dataset)))
+        for dataset in (theirs, deleted, new_id("ds"), "ds_nonsense", "\x00"[:0] + "x")
+    ]
+    answers.append(without_request_id(
+        stranger.post("/jobs", json=spec(upload(stranger)["id"], validation={"dataset": theirs}))
+    ))  # fmt: skip
+    assert answers[0][0] == 404
+    assert all(answer == answers[0] for answer in answers)
+
+
+def test_lists_show_ones_own(client: httpx.Client, stranger: httpx.Client) -> None:
+    submit(client)
+    cursor = client.get("/jobs", params={"limit": 1}).json()["next"]
+    assert stranger.get("/jobs").json()["items"] == []
+    assert stranger.get("/datasets").json()["items"] == []
+    assert cursor is None
+
+
+def test_who_guesses_keys_is_told_to_wait_and_others_pass(
+    service: Service, api_database: str, tmp_path: Path
+) -> None:
+    with running(make_settings(api_database, tmp_path, wrong_keys_per_minute=3)) as strict:
+        wrong = {"Authorization": "Bearer wrong-key-wrong-key"}
+        statuses = [
+            httpx.get(f"{strict.url}/jobs", headers=wrong, trust_env=False).status_code for _ in range(5)
+        ]
+        late = httpx.get(f"{strict.url}/jobs", headers=wrong, trust_env=False)
+        with strict.client() as client:
+            good = client.get("/jobs").status_code
+
+    assert statuses[:3] == [401] * 3
+    assert (late.status_code, late.json()["code"], late.headers["retry-after"]) == (429, "rate_limited", "60")
+    assert good == 200
+
+
+def test_wrong_keys_are_counted_for_a_bounded_number_of_addresses() -> None:
+    wrong = WrongKeys(1, addresses=10)
+    for number in range(100):
+        wrong.add(f"10.0.0.{number}")
+    assert len(wrong._seen) == 10
+
+
+def test_unknown_ids_take_as_long_as_foreign_ones(client: httpx.Client, stranger: httpx.Client) -> None:
+    foreign = submit(client)["id"]
+    unknown = new_id("job")
+
+    def timed(job_id: str) -> float:
+        began = time.perf_counter()
+        stranger.get(f"/jobs/{job_id}")
+        return time.perf_counter() - began
+
+    def difference() -> float:
+        pairs = [(timed(foreign), timed(unknown)) for _ in range(80)]  # in turn: the machine is shared
+        return abs(sorted(one for one, _ in pairs)[40] - sorted(other for _, other in pairs)[40])
+
+    assert min(difference() for _ in range(5)) < 0.001
+
+
+def test_no_route_is_named_without_a_leading_slash() -> None:
+    assert all(re.fullmatch(r"/[a-z/{}:_]+", path) for _, path in ROUTES)
