@@ -20,7 +20,7 @@ from obstore.exceptions import BaseError
 from obstore.exceptions import NotFoundError as ObstoreNotFound
 from obstore.store import LocalStore, S3Store
 
-from neftune_store.errors import BlobCorrupt, BlobNotFound, StorageUnavailable
+from neftune_store.errors import BlobCorrupt, BlobNotFound, StorageUnavailable, StoreError
 from neftune_store.ids import new_id
 from neftune_store.settings import StoreSettings
 
@@ -32,6 +32,8 @@ WRITE = 1024 * 1024  # bytes a write should have: small writes cost far more
 PART = 8 * 1024 * 1024  # bytes of a part of a multipart upload
 PARTS_AT_ONCE = 2  # an upload holds no more than this many parts in memory
 CHUNK = 1024 * 1024
+READ_SECONDS = 15.0  # S3: how long a read may be silent
+RETRY_SECONDS = 20.0  # S3: how long a request that may be repeated is
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,7 @@ class BlobWriter:
         if self._waiting:
             await self._pass_on()
         if self._opened is not None:
-            with _in_our_words():
+            with _in_our_words(missing=StorageUnavailable):
                 await self._opened.close()
             self._opened = None
 
@@ -83,7 +85,7 @@ class BlobWriter:
     async def _pass_on(self) -> None:
         if self._opened is None:
             raise StorageUnavailable("The object was closed or given up; open a new one.")
-        with _in_our_words():
+        with _in_our_words(missing=StorageUnavailable):
             await self._opened.write(bytes(self._waiting))
         self._waiting.clear()
 
@@ -114,13 +116,13 @@ class Blobs:
         if self._holds(key, sha256=sha256, size=size):
             return
         staged = staging_key()
-        with _in_our_words():
+        with _in_our_words(missing=StorageUnavailable):
             obstore.put(self._store, staged, path, chunk_size=PART, max_concurrency=PARTS_AT_ONCE)
         self.seal(staged, key, sha256=sha256, size=size)
 
     async def writer(self, key: str) -> BlobWriter:
         """Open an object for bytes that come piece by piece."""
-        with _in_our_words():
+        with _in_our_words(missing=StorageUnavailable):
             opened = obstore.open_writer_async(
                 self._store, key, buffer_size=PART, max_concurrency=PARTS_AT_ONCE
             )
@@ -155,13 +157,24 @@ class Blobs:
         A missing object raises here, before the first byte; a stream that breaks off raises too.
         """
         with _in_our_words():
+            if start <= 0 and end is None:
+                whole = obstore.get(self._store, key)
+                return _complete(whole.stream(min_chunk_size=CHUNK), whole.meta["size"])
             size = obstore.head(self._store, key)["size"]
-            end = size if end is None else min(end, size)
+            start, end = max(start, 0), size if end is None else min(end, size)
             if start >= end:
                 return iter(())
-            options: GetOptions = {"range": (start, end)}
-            chunks = obstore.get(self._store, key, options=options).stream(min_chunk_size=CHUNK)
-        return _whole(chunks, end - start)
+            if end - start == size:
+                return self.stream(key)
+            try:
+                options: GetOptions = {"range": (start, end)}
+                chunks = obstore.get(self._store, key, options=options).stream(min_chunk_size=CHUNK)
+            except BaseError as fault:
+                if "non-partial" not in str(fault):
+                    raise
+                # Some stores (rclone's) answer a range with 200, which counts as a fault: read it all.
+                return _part(self.stream(key), start, end)
+        return _complete(chunks, end - start)
 
     def download(self, key: str, path: Path, *, sha256: str | None = None) -> None:
         """Write an object to a file; with ``sha256``, refuse bytes that are not these."""
@@ -226,7 +239,8 @@ class Blobs:
         """Raise :class:`StorageUnavailable` unless storage answers."""
         if self._root is not None and not os.access(self._root, os.W_OK | os.X_OK):
             raise StorageUnavailable
-        self.exists("staging/none")
+        with _in_our_words(missing=StorageUnavailable):
+            next(iter(obstore.list(self._store, "staging", chunk_size=1)), None)
 
     def _holds(self, key: str, *, sha256: str, size: int) -> bool:
         try:
@@ -267,7 +281,7 @@ def _digest_of(path: Path) -> tuple[str, int]:
         return hashlib.file_digest(file, "sha256").hexdigest(), os.fstat(file.fileno()).st_size
 
 
-def _whole(chunks: "BytesStream", expected: int) -> Iterator[bytes]:
+def _complete(chunks: "BytesStream", expected: int) -> Iterator[bytes]:
     """Pass the chunks on; raise when they end before all bytes have come."""
     with _in_our_words():
         for chunk in chunks:
@@ -277,16 +291,28 @@ def _whole(chunks: "BytesStream", expected: int) -> Iterator[bytes]:
         raise BlobCorrupt
 
 
+def _part(chunks: Iterator[bytes], start: int, end: int) -> Iterator[bytes]:
+    """Cut a part out of the whole."""
+    passed = 0
+    for chunk in chunks:
+        if part := chunk[max(start - passed, 0) : max(end - passed, 0)]:
+            yield part
+        passed += len(chunk)
+        if passed >= end:
+            return
+
+
 def _info(meta: "ObjectMeta") -> BlobInfo:
     return BlobInfo(meta["path"], meta["size"], meta["last_modified"])
 
 
 @contextmanager
-def _in_our_words() -> Iterator[None]:
+def _in_our_words(missing: type[StoreError] = BlobNotFound) -> Iterator[None]:
+    """Say a fault of storage in our words; when writing, a missing thing is the bucket or the folder."""
     try:
         yield
     except (ObstoreNotFound, FileNotFoundError) as fault:
-        raise BlobNotFound from fault
+        raise missing from fault
     except (BaseError, OSError) as fault:
         raise StorageUnavailable from fault
 
@@ -309,8 +335,8 @@ def _s3(bucket: str, prefix: str, settings: StoreSettings) -> S3Store:
         client_options={
             "allow_http": True,
             "connect_timeout": timedelta(seconds=3),
-            "read_timeout": timedelta(seconds=15),
+            "read_timeout": timedelta(seconds=READ_SECONDS),
             "timeout": timedelta(seconds=300),  # one part or one stream, not a whole upload
         },
-        retry_config={"max_retries": 3, "retry_timeout": timedelta(seconds=20)},
+        retry_config={"max_retries": 3, "retry_timeout": timedelta(seconds=RETRY_SECONDS)},
     )

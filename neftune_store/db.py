@@ -95,7 +95,7 @@ def refused_move(fault: BaseException) -> StoreError:
 
 
 def migrate(url: str, *, to: str = "head") -> None:
-    """Bring the schema up (``head``, a revision) or down (``base``); safe to call from several processes at once."""
+    """Bring the schema up (``head``) or down (``base``); several processes may do so at once."""
     from alembic import command  # noqa: PLC0415 - only who migrates pays for the import
     from alembic.config import Config  # noqa: PLC0415 - as above
 
