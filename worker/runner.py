@@ -44,6 +44,7 @@ def environment(home: Path, ours: Mapping[str, str] = os.environ) -> dict[str, s
         "TRANSFORMERS_OFFLINE": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "TOKENIZERS_PARALLELISM": "false",
+        "PYTHONHASHSEED": "0",  # the same run writes the same bytes, also where a library lists a set
         "PYTHONUNBUFFERED": "1",
         "PYTHONUTF8": "1",
     }

@@ -77,7 +77,7 @@ def test_the_runner_sees_no_secret(busy_house: House) -> None:
     allowed = {
         *("PATH", "LANG", "LC_ALL", "LC_CTYPE", "HOME", "TMPDIR", "OMP_NUM_THREADS", "OMP_WAIT_POLICY"),
         *("HF_HOME", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HUB_DISABLE_TELEMETRY"),
-        *("TOKENIZERS_PARALLELISM", "PYTHONUNBUFFERED", "PYTHONUTF8"),
+        *("TOKENIZERS_PARALLELISM", "PYTHONHASHSEED", "PYTHONUNBUFFERED", "PYTHONUTF8"),
     }
     assert set(environ) <= allowed
     assert environ["HF_HUB_OFFLINE"] == environ["TRANSFORMERS_OFFLINE"] == "1"
