@@ -9,19 +9,28 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
+from neftune_core.spec_secrets import FOUND, field_with_secret
+
 SEED_MAX = 2**31 - 1
 ALPHA_UNUSUAL = 15.0  # the largest strength in the paper
 
-_DISPLAY = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]*$"
+MODEL_ID = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,95}/[A-Za-z0-9][A-Za-z0-9_.-]{0,95}$"
+DURATION = r"^[1-9][0-9]{0,5}[smh]$"
+DISPLAY = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]*$"
 
 
 def _positive_zero(value: float) -> float:
     return value + 0.0  # -0.0 would print as "-0.0" and hash apart from 0.0
 
 
-def not_supported(what: str) -> PydanticCustomError:
+def fault_at(field: str, code: str, what: str) -> PydanticCustomError:
+    """Build a fault that several fields make together, to be told at one of them."""
+    return PydanticCustomError(code, "{what}", {"what": what, "field": field})
+
+
+def not_supported(field: str, what: str) -> PydanticCustomError:
     """Build the fault for a known option that this version does not serve yet."""
-    return PydanticCustomError("not_supported", "{what}", {"what": what})
+    return fault_at(field, "not_supported", what)
 
 
 StrictInt = Annotated[int, Field(strict=True)]
@@ -31,13 +40,13 @@ Alpha = Annotated[
 ]
 ModelId = Annotated[
     str,
-    StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,95}/[A-Za-z0-9][A-Za-z0-9_.-]{0,95}$"),
+    StringConstraints(pattern=MODEL_ID),
     Field(description="Id of a base model the operator allows, such as org/name; never a path."),
 ]
 ModuleName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_.]{0,127}$")]
-Tag = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=_DISPLAY)]
-MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=_DISPLAY)]
-MetadataValue = Annotated[str, StringConstraints(max_length=512, pattern=_DISPLAY)]
+Tag = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=DISPLAY)]
+MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=DISPLAY)]
+MetadataValue = Annotated[str, StringConstraints(max_length=512, pattern=DISPLAY)]
 Template = Literal["auto", "alpaca", "vicuna", "chat", "plain"]
 
 
@@ -71,7 +80,9 @@ class NoiseSpec(Spec):
     def _only_what_is_built(self) -> Self:
         for field in ("distribution", "scale", "target", "schedule"):
             if getattr(self, field) != type(self).model_fields[field].default:
-                raise not_supported(f"noise.{field} other than the paper's is not served yet; leave it out")
+                raise not_supported(
+                    field, f"noise.{field} other than the paper's is not served yet; leave it out"
+                )
         return self
 
 
@@ -126,10 +137,9 @@ class TrainingSpec(Spec):
     eval_every: Annotated[StrictInt, Field(ge=1)] | Annotated[Finite, Field(gt=0, le=1)] = Field(
         0.1, description="Steps (a whole number) or a share of the run (a fraction)."
     )
-    save_every: (
-        Annotated[StrictInt, Field(ge=1)]
-        | Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,5}[smh]$")]
-    ) = Field("5m", description='Steps, or a duration such as "5m".')
+    save_every: Annotated[StrictInt, Field(ge=1)] | Annotated[str, StringConstraints(pattern=DURATION)] = (
+        Field("5m", description='Steps, or a duration such as "5m".')
+    )
     keep_checkpoints: Annotated[StrictInt, Field(ge=1, le=100)] = 2
     early_stop: EarlyStopSpec | None = None
 
@@ -143,21 +153,23 @@ class TrainingSpec(Spec):
     @model_validator(mode="after")
     def _one_length(self) -> Self:
         if (self.epochs is None) == (self.max_steps is None):
-            raise PydanticCustomError("epochs_or_max_steps", "Give either epochs or max_steps, not both.")
+            raise fault_at("max_steps", "epochs_or_max_steps", "Give either epochs or max_steps, not both.")
         return self
 
     @model_validator(mode="after")
     def _micro_fits(self) -> Self:
         if self.micro_batch_size != "auto" and self.micro_batch_size > self.batch_size:
-            raise PydanticCustomError(
-                "micro_batch_too_large", "micro_batch_size is larger than batch_size; lower it or use auto."
+            raise fault_at(
+                "micro_batch_size",
+                "micro_batch_too_large",
+                "micro_batch_size is larger than batch_size; lower it or use auto.",
             )
         return self
 
     @model_validator(mode="after")
     def _only_what_is_built(self) -> Self:
         if self.packing == "on":
-            raise not_supported("packing: on is not served yet; use auto or off")
+            raise not_supported("packing", "packing: on is not served yet; use auto or off")
         return self
 
 
@@ -171,16 +183,16 @@ class ResourcesSpec(Spec):
     @model_validator(mode="after")
     def _only_what_is_built(self) -> Self:
         if self.gpus != "auto" and self.gpus > 1:
-            raise not_supported("jobs over several GPUs are not served yet; use 1 or auto")
+            raise not_supported("gpus", "jobs over several GPUs are not served yet; use 1 or auto")
         return self
 
 
 class JobSpec(Spec):
     """What was asked. Only ``model``, ``dataset`` and ``alpha`` matter to most users."""
 
-    name: Annotated[str, StringConstraints(max_length=120, pattern=_DISPLAY)] | None = None
+    name: Annotated[str, StringConstraints(max_length=120, pattern=DISPLAY)] | None = None
     model: ModelId
-    revision: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,127}$")] | None = None
+    revision: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")] | None = None
     dataset: Annotated[str, Field(min_length=1, max_length=128)]
     validation: ValidationSpec = ValidationSpec()
     alpha: Alpha = 5.0
@@ -197,6 +209,13 @@ class JobSpec(Spec):
 
     @model_validator(mode="before")
     @classmethod
+    def _holds_no_secret(cls, given: Any) -> Any:
+        if isinstance(given, dict) and (field := field_with_secret(given)) is not None:
+            raise fault_at(field if field in cls.model_fields else "", "secret_in_spec", FOUND)
+        return given
+
+    @model_validator(mode="before")
+    @classmethod
     def _qlora_is_quantised(cls, given: Any) -> Any:
         if isinstance(given, dict) and given.get("method") == "qlora" and given.get("quantization") is None:
             return {**given, "quantization": {}}
@@ -205,7 +224,8 @@ class JobSpec(Spec):
     @model_validator(mode="after")
     def _quantization_fits(self) -> Self:
         if self.quantization is not None and self.method != "qlora":
-            raise PydanticCustomError(
+            raise fault_at(
+                "quantization",
                 "quantization_without_qlora",
                 "quantization needs method qlora; leave it out or change the method.",
             )
@@ -214,7 +234,7 @@ class JobSpec(Spec):
     @model_validator(mode="after")
     def _only_what_is_built(self) -> Self:
         if self.preset is not None:
-            raise not_supported("presets are not served yet; spell the fields out")
+            raise not_supported("preset", "presets are not served yet; spell the fields out")
         if self.init_from is not None:
-            raise not_supported("init_from is not served yet; start from the base")
+            raise not_supported("init_from", "init_from is not served yet; start from the base")
         return self
