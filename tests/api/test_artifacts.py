@@ -60,7 +60,9 @@ def test_one_range_is_sent(client: httpx.Client, path: str, wanted: str, part: b
     answer = client.get(f"{path}/adapter", headers={"Range": wanted})
     assert (answer.status_code, answer.content) == (206, part)
     start = (
-        DATA.rindex(part) if len(part) < 20 and wanted != "bytes=0-0" else int(wanted[6:].split("-", maxsplit=1)[0] or 0)
+        DATA.rindex(part)
+        if len(part) < 20 and wanted != "bytes=0-0"
+        else int(wanted[6:].split("-", maxsplit=1)[0] or 0)
     )
     assert answer.headers["content-range"] == f"bytes {start}-{start + len(part) - 1}/{len(DATA)}"
 

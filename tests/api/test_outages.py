@@ -1,0 +1,143 @@
+"""When something the api stands on is away: it says so, soon, and works again when it is back."""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from standalone.postgres import EmbeddedPostgres
+from tests.api.live_api import make_settings, rows, running, spec, upload
+
+
+@contextmanager
+def black_hole() -> Iterator[int]:
+    """A port that accepts and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener.getsockname()[1]
+
+
+def get(url: str) -> tuple[httpx.Response, float]:
+    began = time.monotonic()
+    answer = httpx.get(url, trust_env=False, timeout=20)
+    return answer, time.monotonic() - began
+
+
+def test_readiness_names_what_is_up_and_down(api_database: str, tmp_path: Path) -> None:
+    with running(make_settings(api_database, tmp_path)) as found:
+        answer, _ = get(f"{found.url}/readyz")
+        assert answer.status_code == 200  # jobs are accepted without Redis
+        assert answer.json() == {
+            "status": "ready",
+            "dependencies": {"postgres": "up", "storage": "up", "redis": "down"},
+        }
+
+
+def test_a_black_hole_is_down_within_a_bound(tmp_path: Path) -> None:
+    with black_hole() as port:
+        url = f"postgresql://u:p@127.0.0.1:{port}/x"
+        settings = make_settings(url, tmp_path, redis_url=f"redis://127.0.0.1:{port}/0")
+        with running(settings) as found:
+            answer, took = get(f"{found.url}/readyz")
+            assert answer.status_code == 503
+            assert answer.json()["dependencies"] == {"postgres": "down", "storage": "up", "redis": "down"}
+            assert took < 4
+            alive, took = get(f"{found.url}/healthz")
+            assert (alive.status_code, took < 1) == (200, True)
+
+            began = time.monotonic()
+            asked = httpx.get(f"{found.url}/jobs", headers={"Authorization": "Bearer x-long-enough-key"},
+                              trust_env=False, timeout=20)  # fmt: skip
+            assert (asked.status_code, asked.json()["code"]) == (503, "database_unavailable")
+            assert asked.headers["retry-after"]
+            assert time.monotonic() - began < 6
+
+
+def test_a_redis_that_never_answers_keeps_no_submit_waiting(api_database: str, tmp_path: Path) -> None:
+    with black_hole() as port:
+        settings = make_settings(api_database, tmp_path, redis_url=f"redis://127.0.0.1:{port}/0")
+        with running(settings) as found, found.client() as client:
+            dataset = upload(client)["id"]
+            slowest = 0.0
+            for _ in range(10):
+                began = time.monotonic()
+                assert client.post("/jobs", json=spec(dataset)).status_code == 201
+                slowest = max(slowest, time.monotonic() - began)
+            assert slowest < 1.5
+
+
+@pytest.fixture
+def own_postgres(servers_home: Path) -> Iterator[EmbeddedPostgres]:
+    """A server that this test may stop."""
+    home = servers_home / "outage"
+    home.mkdir()
+    server = EmbeddedPostgres(home)
+    yield server
+    server.stop()
+
+
+def test_postgres_may_go_and_come_back(own_postgres: EmbeddedPostgres, tmp_path: Path) -> None:
+    from neftune_store.db import migrate  # noqa: PLC0415 - loads Alembic, which only this test needs
+
+    url = own_postgres.start()
+    migrate(url)
+    with running(make_settings(url, tmp_path)) as found, found.client() as client:
+        dataset = upload(client)["id"]
+        own_postgres.stop()
+
+        for ask in (lambda: client.post("/jobs", json=spec(dataset)), lambda: client.get("/jobs"),
+                    lambda: client.post("/datasets", content=rows())):  # fmt: skip
+            began = time.monotonic()
+            answer = ask()
+            assert (answer.status_code, answer.json()["code"]) == (503, "database_unavailable")
+            assert answer.headers["retry-after"]
+            assert time.monotonic() - began < 5
+        assert get(f"{found.url}/readyz")[0].status_code == 503
+
+        own_postgres.start()
+        assert client.post("/jobs", json=spec(dataset)).status_code == 201
+        assert [name for name in found.kept() if name.startswith("staging")] == []
+
+
+def test_storage_that_is_away_is_told_and_nothing_is_recorded(api_database: str, tmp_path: Path) -> None:
+    with running(make_settings(api_database, tmp_path)) as found, found.client() as client:
+        blobs = found.settings.storage_url.removeprefix("file://")
+        Path(blobs).rename(tmp_path / "elsewhere")
+        Path(blobs).write_text("no folder")
+        answer = client.post("/datasets", content=rows(200_000))
+        assert (answer.status_code, answer.json()["code"]) == (503, "storage_unavailable")
+        assert answer.headers["retry-after"]
+        assert client.get("/datasets").json()["items"] == []
+        assert get(f"{found.url}/readyz")[0].json()["dependencies"]["storage"] == "down"
+
+
+def test_the_bell_rings_after_the_commit_and_rings_together(api_database: str, tmp_path: Path) -> None:
+    rung: list[int] = []
+    slow = threading.Event()
+    with running(make_settings(api_database, tmp_path)) as found, found.client() as client:
+        app_state = found.server.config.app.state  # type: ignore[union-attr]  # ours is a FastAPI app
+
+        def ring() -> None:
+            rung.append(len(client_ids()))
+            slow.wait(2)
+
+        def client_ids() -> list[str]:
+            with found.client(key) as other:
+                return [one["id"] for one in other.get("/jobs").json()["items"]]
+
+        key = client.headers["authorization"].split()[1]
+        app_state.ringer._ring = ring
+        dataset = upload(client)["id"]
+        for _ in range(20):
+            client.post("/jobs", json=spec(dataset))
+        slow.set()
+        until = time.monotonic() + 5
+        while (not rung or rung[-1] < 20) and time.monotonic() < until:
+            time.sleep(0.02)
+    assert rung[0] >= 1  # the first ring already found the job it was for
+    assert rung[-1] == 20
+    assert len(rung) < 10
