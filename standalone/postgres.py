@@ -121,10 +121,10 @@ class EmbeddedPostgres:
         draft.mkdir(mode=0o700)
         give(draft, self._account)
         self._run("initdb", "-D", draft, "-U", "postgres", "-E", "UTF8", "--auth=reject", *_LOCALE)
-        hba = draft / "pg_hba.conf"
-        hba.write_text(
-            f"# Written by neftune: one role, by password; nobody else.\nlocal all {ROLE} scram-sha-256\n"
-        )
+        with (draft / "pg_hba.conf").open("w") as hba:
+            hba.write(f"# Written by neftune: one role, by password.\nlocal all {ROLE} scram-sha-256\n")
+            hba.flush()
+            os.fsync(hba.fileno())
         # The superuser can't log in at all; single-user mode is the way in for the owner of the files.
         self._single_user(
             draft,

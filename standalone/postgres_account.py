@@ -23,11 +23,11 @@ def account_for(home: Path, folder: Path) -> Account | None:
     if os.geteuid() != 0:
         return None
     account = Account(_nobody(), _group_of(folder))
-    if home.stat().st_uid == 0 and not _may_pass(home, account):
-        home.chmod(stat.S_IMODE(home.stat().st_mode) | stat.S_IXOTH)  # pass through, not look around
-    for parent in reversed((home, *home.parents)):
+    for parent in reversed(home.parents):
         if not _may_pass(parent, account):
             raise HomeUnusable(_closed(home, parent))
+    if not _may_pass(home, account):
+        home.chmod(stat.S_IMODE(home.stat().st_mode) | stat.S_IXOTH)  # pass through, not look around
     os.chown(folder, 0, account.gid)
     folder.chmod(0o710)
     return account

@@ -14,6 +14,7 @@ from types import FrameType
 from rich.console import Console
 
 from standalone import address
+from standalone.errors import StandaloneError
 from standalone.home import Home
 from standalone.service import Service
 from standalone.settings import StandaloneSettings
@@ -82,9 +83,13 @@ def _running(home: Home, settings: StandaloneSettings, port: int, console: Conso
     before = {number: signal.signal(number, wishes.hear) for number in heard}
     service = Service(home, settings, port, say)
     say("home", str(home.path))
+    kept = f"Everything is kept in {home.path}."
     try:
         service.start()
         yield service
+    except StandaloneError:
+        kept = ""
+        raise
     except KeyboardInterrupt:
         _tell(console, "\nStopping; a running job goes back to the queue. Ctrl-C again hurries.")
         raise
@@ -93,7 +98,7 @@ def _running(home: Home, settings: StandaloneSettings, port: int, console: Conso
         service.stop(lambda: wishes.hurry)
         for number, handler in before.items():
             signal.signal(number, handler)
-        _tell(console, f"Stopped. Everything is kept in {home.path}.")
+        _tell(console, f"Stopped. {kept}")
 
 
 def _stay(service: Service, wanted: Callable[[], bool] = lambda: True) -> None:

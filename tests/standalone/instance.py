@@ -10,9 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import psutil
 
 from standalone.address import free_port
-from tests.standalone.processes import eventually, of_home, start
+from tests.standalone.processes import commands, eventually, start
 
 LINK = re.compile(r"^ +(http://\S+)/docs#key=(\S+)$", re.MULTILINE)
 
@@ -53,11 +54,16 @@ class Instance:
 
     def child(self, name: str) -> int:
         """The process id of the child that runs a module, or of a server."""
-        for process in of_home(self.home):
-            words = " ".join(process.cmdline())
-            if process.ppid() == self.process.pid and words.endswith(name):
+        for process, command in commands(self.home):
+            if command.endswith(name) and self.is_parent_of(process):
                 return process.pid
         raise LookupError(name)
+
+    def is_parent_of(self, process: psutil.Process) -> bool:
+        try:
+            return process.ppid() == self.process.pid
+        except psutil.NoSuchProcess:
+            return False
 
     def answers(self) -> bool:
         with httpx.Client() as client:

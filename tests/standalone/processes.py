@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
@@ -17,16 +17,23 @@ IS_ROOT = os.geteuid() == 0
 
 
 def of_home(home: Path) -> list[psutil.Process]:
-    """Every process that names the home in its command line, environment, folder or open sockets' folder."""
-    found = []
+    """Every process that names the home in its command line, its environment or as its folder."""
+    return [process for process, words in _seen() if any(str(home) in word for word in words)]
+
+
+def commands(home: Path) -> list[tuple[psutil.Process, str]]:
+    """The processes of a home with their command lines."""
+    return [(process, words[0]) for process, words in _seen() if any(str(home) in word for word in words)]
+
+
+def _seen() -> Iterator[tuple[psutil.Process, list[str]]]:
     for process in psutil.process_iter():
         try:
-            words = [*process.cmdline(), *process.environ().values(), process.cwd()]
+            words = [" ".join(process.cmdline()), process.cwd(), *process.environ().values()]
         except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
             continue
-        if process.pid != os.getpid() and any(str(home) in word for word in words):
-            found.append(process)
-    return found
+        if process.pid != os.getpid():
+            yield process, words
 
 
 def eventually(true: Callable[[], object], timeout_s: float = 20) -> bool:

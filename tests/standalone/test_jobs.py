@@ -1,11 +1,14 @@
 """A job that runs while the whole service is stopped, and while it is killed. The runner is a toy."""
 
 import json
+import socket
 import sys
 from pathlib import Path
 
+import psutil
+
 from tests.standalone.instance import Instance, running
-from tests.standalone.processes import ROOT, eventually, of_home
+from tests.standalone.processes import ROOT, commands, eventually, of_home
 
 ROWS = b'{"instruction": "Say hello.", "input": "", "output": "Hello!"}\n' * 3
 QUICK = {
@@ -34,26 +37,45 @@ def look(service: Instance, job: str) -> dict[str, object]:
 
 def is_training(service: Instance, job: str) -> bool:
     return look(service, job)["status"] == "running" and any(
-        "toy_runner.py" in " ".join(process.cmdline()) for process in of_home(service.home)
+        "toy_runner.py" in command for _, command in commands(service.home)
     )
+
+
+def stopped(instance: Instance) -> list[str]:
+    return [line.split()[0] for line in instance.said().splitlines() if line.endswith(" stopping")]
+
+
+def is_free(port: int) -> bool:
+    with socket.socket() as trial:
+        return trial.connect_ex(("127.0.0.1", port)) != 0
 
 
 def test_a_running_job_outlives_ctrl_c_and_kill_9_of_everything(home: Path) -> None:
     with running(home, **QUICK) as first:
-        job = submit(first, "steps=50 sleep=0.1")
+        key, job = first.key, submit(first, "steps=50 sleep=0.1")
         assert eventually(lambda: is_training(first, job), 30)
-        # When everything is stopped in the middle of the job
+        below = psutil.Process(first.process.pid).children(recursive=True)
+        assert len(below) >= 7
+        # When Ctrl-C is pressed once in the middle of the job
         assert first.ctrl_c() < 30
-        # Then no process is left, not even the runner
+        # Then all have left in order, no process is there, not even the runner, and the address is free
+        assert first.process.returncode == 0
+        assert stopped(first) == ["worker", "reconciler", "api", "redis", "postgres"]
+        assert not any(process.is_running() for process in below)
         assert of_home(home) == []
+        assert is_free(first.port)
     with running(home, **QUICK) as second:
-        # and the next start takes it up again: it was given back, not left to run out of its lease
+        # and the next start finds everything and takes the job up again
+        assert second.key == key
         assert eventually(lambda: is_training(second, job), 30)
-        # When everything is killed in the middle of the job
+        below = psutil.Process(second.process.pid).children(recursive=True)
+        # When the parent is killed in the middle of the job, without a chance to say anything
         second.process.kill()
         second.process.wait()
-        assert eventually(lambda: not of_home(home), 15)
+        # Then again no process is left
+        assert eventually(lambda: not any(process.is_running() for process in below), 15)
+        assert of_home(home) == []
     with running(home, **QUICK) as third:
-        # Then the job still comes to its end, once
+        # and the job still comes to its end, once
         assert eventually(lambda: look(third, job)["status"] == "succeeded", 60)
         assert look(third, job)["attempt"] == 3

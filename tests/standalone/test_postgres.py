@@ -63,13 +63,13 @@ def test_rows_survive_stop_and_start(home: Path) -> None:
         second.stop()
 
 
-def test_committed_rows_survive_kill_9_of_the_server(server: EmbeddedPostgres) -> None:
-    url = server.start()
+def test_committed_rows_survive_kill_9_of_the_server(shared: Shared) -> None:
+    server, home, url = shared
     ask(url, "create table kept as select 7 as n")
     os.kill(pid_of(server), signal.SIGKILL)
-    assert ask(server.start(), "select n from kept") == [(7,)]
-    log = server._home / "logs" / "postgres.log"
-    assert "automatic recovery" in log.read_text()
+    assert server.start() == url
+    assert ask(url, "select n from kept") == [(7,)]
+    assert "automatic recovery" in (home / "logs" / "postgres.log").read_text()
 
 
 def test_writes_reach_the_disk(shared: Shared) -> None:
@@ -96,8 +96,8 @@ def test_the_server_dies_with_its_parent(home: Path) -> None:
     assert eventually(lambda: not of_home(home))
 
 
-def test_a_stale_number_of_an_innocent_process_is_no_obstacle(server: EmbeddedPostgres, home: Path) -> None:
-    server.start()
+def test_a_stale_number_of_an_innocent_process_is_no_obstacle(shared: Shared) -> None:
+    server, home, _ = shared
     note = home / "postgres" / "data" / "postmaster.pid"
     lines = note.read_text().splitlines(keepends=True)
     os.kill(pid_of(server), signal.SIGKILL)

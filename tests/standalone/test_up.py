@@ -3,17 +3,15 @@
 import os
 import shutil
 import signal
-import socket
 import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from tests.standalone.instance import Instance, running
-from tests.standalone.processes import IS_ROOT, NOBODY, eventually, modes, of_home, python
+from tests.standalone.processes import IS_ROOT, NOBODY, commands, eventually, modes, of_home, python
 
 ROWS = b'{"instruction": "Say hello.", "input": "", "output": "Hello!"}\n' * 3
 PRESET = "nft_a_key_that_was_chosen_beforehand"
@@ -129,49 +127,13 @@ def is_new(service: Instance, name: str, before: int) -> bool:
 
 def test_killed_servers_are_started_again_and_nothing_is_lost(service: Instance) -> None:
     kept = upload(service, "kept")
-    for process in of_home(service.home):
-        if process.ppid() == service.process.pid and process.name() in ("postgres", "redis-server"):
+    for process, command in commands(service.home):
+        if service.is_parent_of(process) and ("/bin/postgres" in command or "redis-server" in command):
             process.kill()
     assert eventually(lambda: service.said().count("postgres    started again") == 1, 30)
     assert eventually(lambda: "redis       started again" in service.said(), 30)
     assert eventually(service.answers, 30)
     assert kept in datasets(service)
-
-
-def test_neither_ctrl_c_nor_kill_9_leaves_a_process_or_loses_a_row(home: Path) -> None:
-    with running(home) as first:
-        kept, key = upload(first, "kept"), first.key
-        below = psutil.Process(first.process.pid).children(recursive=True)
-        assert len(below) >= 6
-        # When Ctrl-C is pressed once
-        assert first.ctrl_c() < 20
-        # Then all are gone, in order, and the address is free
-        assert first.process.returncode == 0
-        assert of_home(home) == []
-        assert not any(process.is_running() for process in below)
-        assert stopped(first) == ["worker", "reconciler", "api", "redis", "postgres"]
-        assert is_free(first.port)
-    with running(home) as second:
-        assert second.key == key
-        assert datasets(second) == [kept]
-        below = psutil.Process(second.process.pid).children(recursive=True)
-        # When the parent is killed without a chance to say anything
-        second.process.kill()
-        second.process.wait()
-        assert eventually(lambda: not any(process.is_running() for process in below), 15)
-        assert of_home(home) == []
-    with running(home) as third:
-        assert datasets(third) == [kept]
-
-
-def stopped(instance: Instance) -> list[str]:
-    return [line.split()[0] for line in instance.said().splitlines() if line.endswith(" stopping")]
-
-
-def is_free(port: int) -> bool:
-    with socket.socket() as trial:
-        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        return trial.connect_ex(("127.0.0.1", port)) != 0
 
 
 @pytest.mark.skipif(not IS_ROOT, reason="needs two users")
