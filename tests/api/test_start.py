@@ -14,11 +14,13 @@ HEAVY = {"torch", "transformers", "trl", "peft", "accelerate", "bitsandbytes", "
 LIBRARIES = "fastapi, sqlalchemy.orm, psycopg, structlog, pydantic_settings"
 
 MEASURE = """
-import json, resource, sys
+import json, re, resource, sys
 import {what}
 used = resource.getrusage(resource.RUSAGE_SELF)
+# Not ru_maxrss: it remembers the size of the process that forked this one.
+peak = int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) / 1024
 modules = sorted({{name.partition(".")[0] for name in sys.modules}})
-print(json.dumps([used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, modules]))
+print(json.dumps([used.ru_utime + used.ru_stime, peak, modules]))
 """
 WATCHED = """
 import sys
