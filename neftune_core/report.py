@@ -51,8 +51,8 @@ class PipeReporter:
 class TerminalReporter:
     """Tells a person what happens, a line a step."""
 
-    def __init__(self, stream: TextIO = sys.stderr) -> None:
-        self._stream = stream
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stderr
         self._total: object = "?"
 
     def metrics(self, step: int, values: Mapping[str, float | None]) -> None:

@@ -66,7 +66,8 @@ def run_job(errand: Errand, report_fd: int | None) -> int:
         except SupervisorLost:
             raise
         except CoreError as error:
-            traceback.print_exc()
+            if report_fd is not None:
+                traceback.print_exc()  # for the log; a person needs only the message
             reporter.failed(error)
         except Exception as error:
             # The text of an unforeseen error may hold rows; it stays in the log.
