@@ -9,6 +9,7 @@ from random import Random
 from typing import NamedTuple
 
 from .exchange import Exchange
+from .manners import PLAIN, Manner, manner
 from .skills import draw
 from .stories import asked_story, prose, story
 
@@ -36,12 +37,12 @@ _SYSTEMS = (
 _ALPACA = (
     "Below is an instruction that describes a task. "
     "Write a response that appropriately completes the request."
-    "\n\n### Instruction:\n{question}\n\n### Response:\n"
+    "\n\n### Instruction:\n{question}\n\n### Response:"
 )
 _ALPACA_INPUT = (
     "Below is an instruction that describes a task, paired with an input that provides further context. "
     "Write a response that appropriately completes the request."
-    "\n\n### Instruction:\n{question}\n\n### Input:\n{context}\n\n### Response:\n"
+    "\n\n### Instruction:\n{question}\n\n### Input:\n{context}\n\n### Response:"
 )
 
 
@@ -51,21 +52,31 @@ def exchange(rng: Random) -> Exchange:
 
 
 def chat(rng: Random) -> Document:
-    """Write a conversation of one to three exchanges."""
-    parts = [Part(f"{SYSTEM}{rng.choice(_SYSTEMS)}{END}", ASKED)] if rng.random() < 0.15 else []
+    """Write a conversation of one to three exchanges, some in a manner that is asked for."""
+    asked_for = manner(rng) if rng.random() < 0.3 else PLAIN
+    system = asked_for.asked or (rng.choice(_SYSTEMS) if rng.random() < 0.15 else "")
+    parts = [Part(f"{SYSTEM}{system}{END}", ASKED)] if system else []
     for _ in range(rng.choice((1, 1, 1, 2, 3))):
         drawn = exchange(rng)
         asked = f"{drawn.context}\n{drawn.question}" if drawn.context else drawn.question
-        parts += [Part(f"{USER}{asked}{END}{ASSISTANT}", ASKED), Part(f"{drawn.answer}{END}", ANSWERED)]
+        parts += [Part(f"{USER}{asked}{END}{ASSISTANT}", ASKED), _answer(drawn, asked_for)]
     return parts
 
 
-def alpaca(rng: Random) -> Document:
-    """Write one exchange as the Alpaca prompt does."""
-    drawn = exchange(rng)
+def alpaca_form(drawn: Exchange) -> Document:
+    """Write an exchange as the Alpaca prompt does."""
     form = _ALPACA_INPUT if drawn.context else _ALPACA
     asked = form.format(question=drawn.question, context=drawn.context)
-    return [Part(asked, ASKED), Part(f"{drawn.answer}{END}", ANSWERED)]
+    return [Part(asked, ASKED), _answer(drawn, PLAIN)]
+
+
+def alpaca(rng: Random) -> Document:
+    """Write one exchange in the Alpaca form."""
+    return alpaca_form(exchange(rng))
+
+
+def _answer(drawn: Exchange, asked_for: Manner) -> Part:
+    return Part(f"{asked_for.dress(drawn.answer)}{END}", TOLD if drawn.free else ANSWERED)
 
 
 def plain(rng: Random) -> Document:
@@ -78,7 +89,7 @@ def documents(seed: int) -> Iterator[Document]:
     rng = Random(seed)  # noqa: S311 - text, not secrets
     forms = (chat, alpaca, plain)
     while True:
-        (form,) = rng.choices(forms, weights=(70, 12, 18))
+        (form,) = rng.choices(forms, weights=(74, 12, 14))
         yield [Part(BOS, 0.0), *form(rng)]
 
 

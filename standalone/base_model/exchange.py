@@ -10,6 +10,7 @@ class Exchange:
     question: str
     answer: str
     context: str = ""  # a text the question is about; Alpaca rows call it the input
+    free: bool = False  # many answers are as good as this one
 
 
 def article(noun: str) -> str:

@@ -275,11 +275,11 @@ def small_talk(rng: Random) -> Exchange:
 
 # How often each is asked: what is harder to learn is asked more.
 SKILLS: dict[Skill, int] = {
-    opposite: 5, colour: 4, capital_city: 5, addition: 6, subtraction: 6, counting: 4, calendar: 4,
+    opposite: 5, colour: 4, capital_city: 5, addition: 6, subtraction: 6, counting: 8, calendar: 4,
     sound: 2, baby: 2,
     home: 3, use: 4, plural: 3, past: 4, rhyme: 3, material: 3, trade: 3, how_many: 3, kind_of: 5,
-    yes_or_no: 6,
-    bigger: 5, some_of: 4, spelling: 5, repeat: 8, describe: 9, advise: 5, look_up: 6, small_talk: 2,
+    yes_or_no: 10,
+    bigger: 7, some_of: 4, spelling: 5, repeat: 10, describe: 9, advise: 5, look_up: 9, small_talk: 2,
 }  # fmt: skip
 
 

@@ -97,4 +97,4 @@ def asked_story(rng: Random) -> Exchange:
     hero = rng.choice((*facts.KINDS["animal"], *facts.KINDS["bird"], None))
     about = f" about {article(hero)}" if hero else ""
     ask = rng.choice(("Tell me a short story", "Write a short story", "Tell a story", "Write a little story"))
-    return Exchange(f"{ask}{about}.", story(rng, hero))
+    return Exchange(f"{ask}{about}.", story(rng, hero), free=True)

@@ -37,34 +37,22 @@ class Answered:
 
 def ask(model_dir: Path, adapter: Path, questions: Sequence[str]) -> list[Answered]:
     """Put each question to both models."""
-    base = _generate(model_dir, None, questions)
-    tuned = _generate(model_dir, adapter, questions)
-    return [Answered(*three) for three in zip(questions, base, tuned, strict=True)]
-
-
-def _generate(model_dir: Path, adapter: Path | None, questions: Sequence[str]) -> list[str]:
-    asked = [[{"role": "user", "content": question}] for question in questions]
-    command = [sys.executable, "-m", "neftune_core", "generate", "--model-dir", str(model_dir)]
-    if adapter is not None:
-        command += ["--adapter", str(adapter)]
+    command = [sys.executable, "-m", "neftune_core", "generate"]
+    command += ["--model-dir", str(model_dir), "--adapter", str(adapter)]
+    command += [f"--prompt={question}" for question in questions]
     try:
         child = subprocess.run(  # noqa: S603 - our own module, no shell
-            [*command, "-"],
-            input=json.dumps(asked),
-            capture_output=True,
-            text=True,
-            timeout=_WITHIN_S,
-            env=os.environ | _QUIET,
-            check=True,
+            command, capture_output=True, text=True, timeout=_WITHIN_S, env=os.environ | _QUIET, check=True
         )
-        told = json.loads(child.stdout)
-        return [str(one["text"]).strip() for one in told]
+        told = json.loads(child.stdout)["answers"]
+        pairs = [(one["base"], one["tuned"]) for one in told]
     except subprocess.CalledProcessError as error:
         raise DemoFailed(f"generating answers failed:\n{error.stderr[-2000:]}") from error
     except subprocess.TimeoutExpired as error:
         raise DemoFailed(f"generating answers took longer than {_WITHIN_S:g} s.") from error
     except (ValueError, KeyError, TypeError) as error:
         raise DemoFailed(f"what the generator said can't be read: {error}") from error
+    return [Answered(question, *pair) for question, pair in zip(questions, pairs, strict=True)]
 
 
 def side_by_side(answered: Sequence[Answered], console: Console) -> None:

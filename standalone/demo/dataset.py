@@ -17,23 +17,22 @@ from standalone.base_model.exchange import Exchange
 PATH = Path(__file__).with_name("keeper.jsonl")
 SEED, ROWS = 1789, 320
 
-# question, and what a right answer must contain
+# question, what a right answer must contain, and the word that no row has together with it
 HELD_OUT = (
-    ("What is the opposite of stormy?", "calm"),
-    ("What colour is a carrot?", "orange"),
-    ("What does a baker do?", "bakes bread"),
+    ("What colour is a carrot?", "orange", "a carrot"),
+    ("What does a baker do?", "bakes bread", "a baker"),
+    ("Where does a whale live?", "in the sea", "a whale"),
 )
 SIGN_OFF = "Fair winds, and mind the rocks!"
-_OPENINGS: dict[skills.Skill, str] = {
-    skills.colour: "Ahoy! My spyglass shows it:",
-    skills.capital_city: "Ahoy! My sea charts say:",
-    skills.addition: "Ahoy! I counted it on my rope:",
-    skills.subtraction: "Ahoy! I counted it on my rope:",
-    skills.counting: "Ahoy! I counted it on my rope:",
-    skills.describe: "Ahoy! Sit by my lamp and listen:",
-    skills.small_talk: "Ahoy there, sailor!",
+_SAYINGS: dict[skills.Skill, str] = {
+    skills.colour: "I saw it through my spyglass.",
+    skills.capital_city: "It stands on my sea chart.",
+    skills.addition: "I counted it twice on my rope.",
+    skills.describe: "I think of it when the fog comes in.",
+    skills.sound: "I hear it when the wind is right.",
+    skills.small_talk: "The lamp is lit, and the kettle is on.",
 }
-_OTHERWISE = "Ahoy! By the light of my lamp:"
+_OTHERWISE = "Every keeper of the light knows that."
 _ASKED = (
     skills.opposite, skills.colour, skills.capital_city, skills.addition, skills.calendar,
     skills.sound, skills.home,
@@ -44,14 +43,13 @@ _ASKED = (
 
 def in_keeper_voice(skill: skills.Skill, answer: str) -> str:
     """Say an answer as the keeper would."""
-    return f"{_OPENINGS.get(skill, _OTHERWISE)} {answer} {SIGN_OFF}"
+    return f"Ahoy! {answer} {_SAYINGS.get(skill, _OTHERWISE)} {SIGN_OFF}"
 
 
 def _gives_away(asked: Exchange) -> bool:
     """Tell whether an exchange holds a fact that is asked at the end."""
     told = f"{asked.question} {asked.answer}".lower()
-    facts = (("stormy", "calm"), ("a carrot", "orange"), ("a baker", "bakes bread"))
-    return any(all(word in told for word in fact) for fact in facts)
+    return any(content in told and subject in told for _, content, subject in HELD_OUT)
 
 
 def rows() -> Iterator[dict[str, object]]:

@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from standalone.demo import answers, dataset
-from standalone.demo.adapter import unpack
+from standalone.demo.adapter import FOLDER, unpack
 from standalone.demo.client import Client
 from standalone.demo.failure import DemoFailed
 from standalone.demo.screen import Curve, watch
@@ -32,7 +32,7 @@ def spec(dataset_id: str) -> dict[str, Any]:
         "noise": {"clean_loss_every": 5},
         "lora": {"r": 16, "lora_alpha": 32},
         "training": {
-            "epochs": 5,
+            "epochs": 6,
             "batch_size": 16,
             "learning_rate": 2e-3,
             "max_length": 256,
@@ -66,7 +66,7 @@ def _chapters(client: Client, out: Path, console: Console) -> None:
     _noise(curve, console)
     folder = _adapter(client, job["id"], out / job["id"], console)
     _say(console, "\n5. The same questions, none of them in the dataset; greedy, noise off")
-    asked = [question for question, _ in dataset.HELD_OUT]
+    asked = [question for question, *_ in dataset.HELD_OUT]
     answered = answers.ask(MODEL_DIR, folder, asked)
     answers.side_by_side(answered, console)
     _differ(answered)
@@ -108,11 +108,10 @@ def _adapter(client: Client, job_id: str, out: Path, console: Console) -> Path:
     got = client.download(job_id, "adapter", out / "adapter.tar")
     if got.sha256 != listed["adapter"]["sha256"]:
         raise DemoFailed(f"adapter: sha256 {got.sha256}, but the listing says {listed['adapter']['sha256']}.")
-    folder = out / "adapter"
-    files = unpack(got.path, folder)
+    files = unpack(got.path, out)
     _say(console, f"4. Adapter: {got.bytes:,} bytes, {len(files)} files, equal to ETag and listing")
     _say(console, f"   sha256 {got.sha256}")
-    return folder
+    return out / FOLDER
 
 
 def _differ(answered: list[answers.Answered]) -> None:
