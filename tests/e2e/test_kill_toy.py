@@ -151,6 +151,14 @@ def test_a_cancel_with_its_worker_dead_is_settled_by_the_reconciler(running: tup
     house.wait(job, "cancelled", seconds=LEASE + RECONCILE + SLACK)
 
 
+def test_a_cancel_is_heard_long_before_the_next_heartbeat(house: House) -> None:
+    house.start(LEASE_SECONDS="60", HEARTBEAT_SECONDS="20", LEASE_STOP_SECONDS="45")
+    job = house.submit("steps=1000 sleep=0.05")
+    house.wait_for_step(job, 2)
+    house.cancel(job)
+    house.wait(job, "cancelled", seconds=2)
+
+
 def test_a_broken_redis_disturbs_no_running_job_and_loses_no_queued_one(house: House, tmp_path) -> None:
     # Given a worker on a Redis of its own, with one job running and two queued
     own = EmbeddedRedis(tmp_path / "own")

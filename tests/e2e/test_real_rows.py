@@ -1,0 +1,148 @@
+"""The main job over HTTP on the running standalone service: rows in, adapter out, loaded in plain PEFT.
+
+With NEFTUNE_TEST_DATA the rows are real files, uploaded as they are; without it, generated rows of the
+same shapes.
+"""
+
+import hashlib
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.e2e import rows
+from tests.standalone.instance import Instance, running
+
+MODEL = "neftune/demo-base"
+BASE = Path(__file__).resolve().parents[2] / "standalone" / "models" / "neftune" / "demo-base"
+FEW = {"max_steps": 3, "batch_size": 4, "max_length": 256, "eval_every": 3}
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[Instance]:
+    home = Path(tempfile.mkdtemp(prefix="neftune-e2e-"))
+    with running(home) as instance:
+        yield instance
+    shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def client(service: Instance) -> Iterator[httpx.Client]:
+    with service.client() as opened:
+        yield opened
+
+
+def tune(client: httpx.Client, body: bytes, **spec: object) -> dict:
+    """Upload the rows, run a job on them to its end, give the job."""
+    uploaded = client.post("/datasets", content=body)
+    assert uploaded.status_code == 201, uploaded.text
+    asked = {"model": MODEL, "dataset": uploaded.json()["id"], "alpha": 5, **spec}
+    submitted = client.post("/jobs", json=asked)
+    assert submitted.status_code == 201, submitted.text
+    job = submitted.json()
+    end = time.monotonic() + 240
+    while job["status"] in {"queued", "running"} and time.monotonic() < end:
+        time.sleep(0.3)
+        job = client.get(f"/jobs/{job['id']}").json()
+    assert job["status"] == "succeeded", (job["error"], client.get(f"/jobs/{job['id']}/log").text)
+    return job
+
+
+def series(client: httpx.Client, job: dict, key: str) -> list[float]:
+    answer = client.get(f"/jobs/{job['id']}/metrics", params={"keys": key}).json()
+    return [value for _step, value in answer["series"][key]]
+
+
+def download(client: httpx.Client, job: dict, name: str, into: Path) -> Path:
+    """Download a tar, check it against its hash, unpack it."""
+    answer = client.get(f"/jobs/{job['id']}/artifacts/{name}")
+    assert answer.status_code == 200
+    assert answer.headers["etag"] == f'"{hashlib.sha256(answer.content).hexdigest()}"'
+    with tarfile.open(fileobj=io.BytesIO(answer.content)) as tar:
+        tar.extractall(into, filter="data")
+    (config,) = into.rglob("adapter_config.json" if name == "adapter" else "config.json")
+    return config.parent
+
+
+def in_plain_peft(record: dict, base: Path, adapter: Path | None, tmp_path: Path) -> dict:
+    """What a process without our code computes for the record's probe."""
+    probe = record["probe"]
+    request = {
+        "base": str(base),
+        "adapter": adapter and str(adapter),
+        "input_ids": probe["input_ids"],
+        "dtype": probe["dtype"],
+        "quantization": probe["quantization"],
+    }
+    asked = tmp_path / "request.json"
+    asked.write_text(json.dumps(request))
+    done = subprocess.run(
+        [sys.executable, "-P", Path(__file__).with_name("plain_probe.py"), asked],
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"], "HF_HUB_OFFLINE": "1", "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_a_lora_job_on_alpaca_rows_learns_and_its_adapter_loads_in_plain_peft(client, tmp_path):
+    training = {"max_steps": 30, "batch_size": 8, "learning_rate": 2e-3, "max_length": 256, "eval_every": 15}
+    job = tune(client, rows.alpaca(), training=training)
+
+    held_out = series(client, job, "eval_loss")
+    assert held_out[-1] < held_out[0] - 0.2  # the first one is the base's own
+
+    record = client.get(f"/jobs/{job['id']}/record").json()
+    assert record["noise"]["effective_alpha"] == pytest.approx(5, rel=0.02)
+    adapter = download(client, job, "adapter", tmp_path)
+    assert sorted(path.suffix for path in adapter.iterdir() if path.suffix in {".bin", ".pt", ".pkl"}) == []
+    plain = in_plain_peft(record, BASE, adapter, tmp_path)
+    assert plain["ours"] == []
+    assert plain["base"] == pytest.approx(record["probe"]["base_logits"], abs=1e-5)
+    assert plain["tuned"] == pytest.approx(record["probe"]["tuned_logits"], abs=1e-5)
+    assert plain["tuned"] != pytest.approx(plain["base"], abs=1e-2)
+
+
+def test_a_qlora_job_trains_on_the_base_that_plain_peft_quantises(client, tmp_path):
+    job = tune(client, rows.alpaca(), method="qlora", training={**FEW, "learning_rate": 2e-3})
+
+    record = client.get(f"/jobs/{job['id']}/record").json()
+    assert record["probe"]["quantization"]["type"] == "nf4"
+    adapter = download(client, job, "adapter", tmp_path)
+    plain = in_plain_peft(record, BASE, adapter, tmp_path)
+    assert plain["base"] == pytest.approx(record["probe"]["base_logits"], abs=1e-5)
+    assert plain["tuned"] == pytest.approx(record["probe"]["tuned_logits"], abs=1e-5)
+    assert plain["tuned"] != pytest.approx(plain["base"], abs=1e-3)
+
+
+def test_a_full_job_gives_a_model_that_plain_transformers_loads(client, tmp_path):
+    job = tune(client, rows.alpaca(), method="full", training={**FEW, "learning_rate": 1e-3})
+
+    record = client.get(f"/jobs/{job['id']}/record").json()
+    model = download(client, job, "model", tmp_path)
+    plain = in_plain_peft(record, model, None, tmp_path)
+    assert plain["base"] == pytest.approx(record["probe"]["tuned_logits"], abs=1e-5)
+    assert plain["base"] != pytest.approx(record["probe"]["base_logits"], abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    "made", [rows.sharegpt, rows.tool_calls, rows.chinese], ids=lambda made: made.__name__
+)
+def test_other_rows_train_too(client, made):
+    job = tune(client, made(), training={**FEW, "max_length": 1024})
+    losses = series(client, job, "train_loss")
+    assert len(losses) == 3
+    assert all(0 < loss < 20 for loss in losses)
