@@ -50,7 +50,9 @@ class Toy:
         )
         (adapter / "README.md").write_text("# Toy adapter\n")
         self.say(type="artifact", name="adapter", path="adapter")
-        (self.out / "record.json").write_text(json.dumps({"spec": spec, "toy": True}))
+        depth = int(options(spec).get("deep", "0"))
+        deep = "[" * depth + "]" * depth or "null"
+        (self.out / "record.json").write_text(f'{{"toy": true, "nan": NaN, "deep": {deep}}}')
         self.say(type="artifact", name="record", path="record.json")
 
 

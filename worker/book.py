@@ -24,6 +24,7 @@ from neftune_store.settling import (
     settle_paused,
     settle_succeeded,
 )
+from worker import verdict
 from worker.heartbeat import Heart
 from worker.metrics_csv import Row
 from worker.publish import Result
@@ -31,6 +32,8 @@ from worker.reporter import Batch
 from worker.verdict import Move, Verdict, bent
 
 PAGE = 500
+RETRY_SECONDS = 0.5
+UNRECORDED = verdict.give_back("once", "internal", "The end of the run could not be recorded.")
 
 log = structlog.get_logger()
 
@@ -89,9 +92,13 @@ class Book:
             except LeaseLost:
                 break
             except Exception as fault:
-                if not is_unavailable(fault) or time.monotonic() - heart.last_good > lease_seconds:
-                    raise
-                time.sleep(0.5)
+                if is_unavailable(fault) and time.monotonic() - heart.last_good < lease_seconds:
+                    time.sleep(RETRY_SECONDS)
+                    continue
+                log.exception("run.not_settled", code=settling.verdict.code)
+                if is_unavailable(fault) or settling.verdict == UNRECORDED:
+                    break  # the reconciler finds the lease when it has run out
+                settling = Settling(UNRECORDED, exit=settling.exit)
             else:
                 log.info("run.settled", move=settling.verdict.move.value, code=settling.verdict.code)
                 return

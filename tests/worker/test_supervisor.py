@@ -256,6 +256,13 @@ def test_an_unknown_model_fails_without_a_runner(busy_house: House) -> None:
     assert (done.error_code, done.attempt) == ("model_not_available", 1)
 
 
+def test_a_record_that_cannot_be_kept_ends_the_job_and_not_the_worker(busy_house: House) -> None:
+    job = busy_house.submit("steps=1 deep=700")
+    done = busy_house.wait(job, "failed")
+    assert (done.error_code, done.attempt) == ("internal", 2)
+    assert busy_house.wait(busy_house.submit("steps=1"), "succeeded").attempt == 1
+
+
 def test_what_a_runner_started_goes_with_it(busy_house: House) -> None:
     job = busy_house.submit("steps=2 child=1")
     busy_house.wait(job, "succeeded")
