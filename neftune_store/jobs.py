@@ -79,10 +79,14 @@ class JobLedger:
         return page_of([job_of(row) for row in rows], [Place(row.created_at, row.id) for row in rows], limit)
 
     def cancel(self, project_id: str, job_id: str) -> Job:
-        """Want the job to end. Without a runner it ends at once; a second time changes nothing."""
-        row = self._locked(project_id, job_id)
+        """Want the job to end. Without a runner it ends at once; a second time changes nothing.
+
+        Whoever asks again, having lost the answer, gets it again, also when the job has ended by then.
+        """
+        row = self._row(project_id, job_id, lock=True)
         if row.intent == Intent.CANCEL:
             return job_of(row)
+        self._refuse_ended(row)
         if row.status == Status.RUNNING:
             return self._want(row, Intent.CANCEL, "job.cancel_requested")
         values = {
@@ -151,9 +155,12 @@ class JobLedger:
 
     def _locked(self, project_id: str, job_id: str) -> JobRow:
         row = self._row(project_id, job_id, lock=True)
+        self._refuse_ended(row)
+        return row
+
+    def _refuse_ended(self, row: JobRow) -> None:
         if row.status in TERMINAL:
             raise AlreadyFinished(row.status)
-        return row
 
     def _refuse_cancelled(self, row: JobRow) -> None:
         if row.intent == Intent.CANCEL:

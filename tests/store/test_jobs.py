@@ -62,12 +62,25 @@ def test_a_cancel_cannot_be_taken_back(engine: Engine, what: str) -> None:
         ask(engine, job, what)
 
 
-@pytest.mark.parametrize("status", sorted(TERMINAL))
-@pytest.mark.parametrize("what", ["cancel", "pause", "resume"])
+ENDED = [
+    (status, what)
+    for status in sorted(TERMINAL)
+    for what in ("cancel", "pause", "resume")
+    if (status, what) != (Status.CANCELLED, "cancel")  # told below
+]
+
+
+@pytest.mark.parametrize(("status", "what"), ENDED)
 def test_an_ended_job_cannot_be_asked_for_anything(engine: Engine, status: Status, what: str) -> None:
     job = make_job(engine, status=status)
     with pytest.raises(AlreadyFinished, match=status):
         ask(engine, job, what)
+
+
+def test_whoever_cancels_again_gets_the_same_answer(engine: Engine) -> None:
+    job = make_job(engine, status=Status.CANCELLED)
+    again = ask(engine, job, "cancel")
+    assert (again.status, again.last_seq) == (Status.CANCELLED, job.last_seq)
 
 
 def test_a_queued_job_pauses_and_goes_on(engine: Engine) -> None:
