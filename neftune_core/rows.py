@@ -7,7 +7,7 @@ limited child process (:mod:`neftune_core.rows_tabular`).
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
@@ -84,11 +84,11 @@ class RowScanner:
     def rows(self, chunks: Iterable[bytes]) -> Iterator[AnyRow]:
         """Feed all chunks, give the rows as they are decoded, and finish."""
         for chunk in chunks:
-            yield from self._rows_in(chunk)
-        yield from self._last_rows()
+            yield from chain.from_iterable(self._rows_in(chunk))
+        yield from chain.from_iterable(self._last_rows())
         self._summary()
 
-    def _rows_in(self, data: bytes) -> Iterator[AnyRow]:
+    def _rows_in(self, data: bytes) -> Iterator[Sequence[AnyRow]]:
         if self._splitter is not None:
             yield from self._reader.read(self._splitter.feed(data))
             return
@@ -96,13 +96,13 @@ class RowScanner:
         if len(self._head) >= HEAD_BYTES:
             yield from self._begin()
 
-    def _last_rows(self) -> Iterator[AnyRow]:
+    def _last_rows(self) -> Iterator[Sequence[AnyRow]]:
         if self._splitter is None:
             yield from self._begin()
         assert self._splitter is not None  # noqa: S101 - _begin made it
         yield from self._reader.read(self._splitter.finish())
 
-    def _begin(self) -> Iterator[AnyRow]:
+    def _begin(self) -> Iterator[Sequence[AnyRow]]:
         head = bytes(self._head)
         self._head.clear()
         layout = sniff(head)
@@ -133,7 +133,7 @@ class _BlockReader:
         self.tally = Tally()
         self.duplicates = 0
 
-    def read(self, cuts: Iterable[Cut]) -> Iterator[AnyRow]:
+    def read(self, cuts: Iterable[Cut]) -> Iterator[Sequence[AnyRow]]:
         """Give the good rows of these cuts; keep what is wrong with the others."""
         for cut in cuts:
             if isinstance(cut, TooLong):
@@ -144,7 +144,7 @@ class _BlockReader:
                     raise UnknownFormat(cut.msg)
                 self._faults.add(RowFault(cut.number, "dataset_format", cut.msg))
             else:
-                yield from self._fast(cut) or self._slow(cut)
+                yield self._fast(cut) or list(self._slow(cut))
 
     def verdict(self) -> Format:
         """Give the form of all rows, or raise what is wrong."""
@@ -168,8 +168,7 @@ class _BlockReader:
         if not rows:
             return None
         self._counted(len(rows))
-        tally = self.tally
-        flawed = [(number, flaws) for number, row in enumerate(rows) if (flaws := look(row, tally))]
+        flawed = look(rows, self.tally)
         self._count_duplicates(block)
         if flawed:
             lines = [line for line, _, _ in block.rows()]
@@ -197,8 +196,8 @@ class _BlockReader:
                 continue
             row = self._row(line, offset, data, block)
             if row is not None:
-                flaws = look(row, self.tally)
-                self._add(line, flaws)
+                for _, flaws in look((row,), self.tally):
+                    self._add(line, flaws)
                 yield row
 
     def _row(self, line: int, offset: int, data: bytes, block: Lines | Elements) -> AnyRow | None:
@@ -254,10 +253,10 @@ class _BlockReader:
     def _count_duplicates(self, block: Lines | Elements) -> None:
         if len(self._seen) >= DUPLICATES_SEEN:
             return
-        for _, _, data in block.rows():
-            before = len(self._seen)
-            self._seen.add(hash(data))
-            self.duplicates += len(self._seen) == before
+        hashes = block.hashes()
+        before = len(self._seen)
+        self._seen.update(hashes)
+        self.duplicates += before + len(hashes) - len(self._seen)
 
 
 def _refuse_what_is_no_list(block: Lines | Elements, first: bytes) -> None:

@@ -1,7 +1,7 @@
 """Decodes a whole block of rows at once, or declines: the fast way for data that is in order.
 
 A bare decode would let pass what :mod:`neftune_core.strict_json` refuses, so the block is checked as a
-whole: its UTF-8, NUL, and the number of its strings, which a duplicate key would change. Whatever does not
+whole: its UTF-8, NUL, and the number of its quotes, which a duplicate key would change. Whatever does not
 add up is left to the slow way, which names the row. What is accepted here is accepted there.
 """
 
@@ -30,6 +30,8 @@ _JUDGED: dict[str, Callable[[object, object], bool]] = {
     "tools": lambda row, value: are_tools(value, text=isinstance(row, ShareGptRow)),
     "tool_calls": lambda message, value: are_calls(value, getattr(message, "role", None)),
 }
+_OPENING, _CLOSING = b"{}"
+_NOT_SOUND = -(2**60)  # spoils every sum it is part of
 # A row's own value lies this deep at most when it is decoded: row, list, message.
 _DEPTH_ABOVE = 3
 
@@ -42,11 +44,10 @@ class BlockDecoder:
         row_type = ROW_TYPES[form]
         self._lines = msgspec.json.Decoder(row_type)
         self._array = msgspec.json.Decoder(list[row_type])  # type: ignore[valid-type] # chosen at run time
-        self._fields: dict[type, tuple[str, ...]] = {}
 
     def decode(self, block: Lines | Elements) -> Sequence[AnyRow] | None:
         """Give the rows, or ``None`` when the block needs a closer look."""
-        if len(block.data) > self._max and _longest(block) > self._max:
+        if len(block.data) > self._max and block.longest() > self._max:
             return None
         try:
             rows = self._rows(block)
@@ -59,14 +60,13 @@ class BlockDecoder:
     def _rows(self, block: Lines | Elements) -> list[AnyRow] | None:
         if isinstance(block, Elements):
             return self._elements(block)
-        data = block.data if block.data.endswith(b"\n") else block.data + b"\n"
-        lines = data.count(b"\n")
-        # A newline between } and { can stand only between two rows, so that no row spans two lines.
-        between = data.count(b"}\n{") + (data.count(b"}\r\n{") if b"\r" in data else 0)
-        if between != lines - 1:
+        lines = [line for line in block.lines if line and not line.isspace()]
+        # The decoder takes a row over two lines and two rows on a line. Both can't be where each line begins
+        # and ends with a brace: between } and { a row of JSON has no newline.
+        if not all(line[0] == _OPENING and line.rstrip()[-1] == _CLOSING for line in lines):
             return None
-        rows: list[AnyRow] = self._lines.decode_lines(data)
-        return rows if len(rows) == lines else None
+        rows: list[AnyRow] = self._lines.decode_lines(block.data)
+        return rows if len(rows) == len(lines) else None
 
     def _elements(self, block: Elements) -> list[AnyRow] | None:
         data = block.data.lstrip(b" \t\r\n")
@@ -78,72 +78,69 @@ class BlockDecoder:
         return rows if len(rows) == len(block.ends) else None
 
     def _adds_up(self, data: bytes, rows: Sequence[AnyRow]) -> bool:
-        if not data.isascii():
-            str(data, "utf-8")  # keys and skipped values are not decoded by the decoder
-        if b"\\u0000" in data or b'\\\\"' in data:
+        if b"\\u00" in data and (b"\\u0000" in data or b"\\u0022" in data):
             return False
-        strings = (data.count(b'"') - data.count(b'\\"')) // 2
-        if strings == _fewest(rows):
+        # Every string has two quotes, and more where it holds some. A key twice, or a key that nothing here
+        # counts, leaves quotes over.
+        quotes = data.count(b'"')
+        if quotes == _fewest(rows, b"\\" in data):
             return True
-        counted = list(map(self._strings, rows))
-        return min(counted) >= 0 and strings == sum(counted)
+        str(data, "utf-8")  # what no type describes was not decoded
+        counted = list(map(self._quotes, rows))
+        return min(counted) >= 0 and quotes == sum(counted)
 
-    def _strings(self, part: msgspec.Struct) -> int:
-        """Count the strings this part was written with, keys included; look into what is not typed."""
+    def _quotes(self, part: msgspec.Struct) -> int:
+        """Count the quotes this part was written with, keys included; look into what is not typed."""
         total = 0
-        for field in self._fields_of(type(part)):
+        for field in part.__struct_fields__:
             value = getattr(part, field)
             if value is UNSET:
                 continue
-            total += 1
+            total += 2
             if type(value) is str:
-                total += 1
+                total += 2 + value.count('"')
             elif type(value) is Raw:
-                total += _strings_inside(bytes(value))
-                if field in _JUDGED and not _JUDGED[field](part, loads(bytes(value))):
-                    return -1
+                if not _is_sound(part, field, bytes(value)):
+                    return _NOT_SOUND
+                total += bytes(value).count(b'"')
             elif type(value) is list:
-                total += sum(map(self._strings_of_part, value))
+                total += sum(map(self._quotes_of_item, value))
         return total
 
-    def _strings_of_part(self, part: msgspec.Struct | tuple[str, str]) -> int:
-        if isinstance(part, tuple):
-            return 2
-        count = self._strings(part)
-        return count if count >= 0 else -(2**60)  # a single bad part spoils the row
-
-    def _fields_of(self, part: type[msgspec.Struct]) -> tuple[str, ...]:
-        if part not in self._fields:
-            self._fields[part] = part.__struct_fields__
-        return self._fields[part]
+    def _quotes_of_item(self, item: msgspec.Struct | tuple[str, str]) -> int:
+        if isinstance(item, tuple):
+            return sum(2 + one.count('"') for one in item)
+        return self._quotes(item)
 
 
-def _fewest(rows: Sequence[AnyRow]) -> int:
-    """Count the strings of what most rows have. Anything else in a row, or a key twice, makes it more."""
+def _fewest(rows: Sequence[AnyRow], escapes: bool) -> int:
+    """Count the quotes of what most rows have and nothing else; anything more in a row has more."""
     first = rows[0] if rows else None
     if isinstance(first, TextRow):
-        return 2 * len(rows)
-    if isinstance(first, PromptRow):
-        return 4 * len(rows)
-    if isinstance(first, AlpacaRow):
-        return sum(6 if type(row.input) is str else 4 for row in cast("Sequence[AlpacaRow]", rows))
-    if isinstance(first, ShareGptRow):
-        return sum(1 + 4 * len(row.conversations) for row in cast("Sequence[ShareGptRow]", rows))
-    chats = cast("Sequence[MessagesRow]", rows)
-    return len(rows) + sum(4 if type(one.content) is str else 2 for row in chats for one in row.messages)
+        texts = [row.text for row in cast("Sequence[TextRow]", rows)]
+        total = 4 * len(rows)
+    elif isinstance(first, PromptRow):
+        texts = [text for row in cast("Sequence[PromptRow]", rows) for text in (row.prompt, row.completion)]
+        total = 8 * len(rows)
+    elif isinstance(first, AlpacaRow):
+        alpacas = cast("Sequence[AlpacaRow]", rows)
+        texts = [text for row in alpacas for text in (row.instruction, row.output)]
+        inputs = [row.input for row in alpacas if type(row.input) is str]
+        texts += inputs
+        total = 8 * len(rows) + 4 * len(inputs)
+    elif isinstance(first, ShareGptRow):
+        texts = [turn.value for row in cast("Sequence[ShareGptRow]", rows) for turn in row.conversations]
+        total = 2 * len(rows) + 8 * len(texts)
+    else:
+        contents = [one.content for row in cast("Sequence[MessagesRow]", rows) for one in row.messages]
+        texts = [text for text in contents if type(text) is str]
+        total = 2 * len(rows) + 4 * len(contents) + 4 * len(texts)
+    return total + (sum(text.count('"') for text in texts) if escapes else 0)
 
 
-def _strings_inside(raw: bytes) -> int:
-    """Count the strings of a value that no type describes, after a strict look at it."""
+def _is_sound(part: msgspec.Struct, field: str, raw: bytes) -> bool:
+    """Look strictly at a value that no type describes."""
     if raw[:1] == b'"' and b"\\" not in raw:
-        return 1
-    if raw in (b"null", b"true", b"false"):
-        return 0
-    loads(raw, max_depth=MAX_DEPTH - _DEPTH_ABOVE)
-    return (raw.count(b'"') - raw.count(b'\\"')) // 2
-
-
-def _longest(block: Lines | Elements) -> int:
-    if isinstance(block, Lines):
-        return max(map(len, block.data.split(b"\n")))
-    return max(end - start for start, end in zip((0, *block.ends), block.ends, strict=False))
+        return field not in _JUDGED or _JUDGED[field](part, "")
+    value = loads(raw, max_depth=MAX_DEPTH - _DEPTH_ABOVE)
+    return field not in _JUDGED or _JUDGED[field](part, value)

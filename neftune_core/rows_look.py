@@ -3,13 +3,13 @@
 Works on decoded rows of every form; knows nothing of bytes or lines.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 from msgspec import UNSET
 
-from neftune_core.rows_schema import AlpacaRow, AnyRow, ChatMessage, MessagesRow, PromptRow, ShareGptRow, Turn
+from neftune_core.rows_schema import AlpacaRow, AnyRow, MessagesRow, PromptRow, ShareGptRow, TextRow
 
 
 class Flaw(NamedTuple):
@@ -38,20 +38,25 @@ class Tally:
 NO_FLAWS: Sequence[Flaw] = ()
 
 
-def look(row: AnyRow, tally: Tally) -> Sequence[Flaw]:
-    """Count the row; list what makes it useless."""
-    tally.rows += 1
-    if isinstance(row, AlpacaRow):
-        return _look_at_alpaca(row, tally)
-    if isinstance(row, MessagesRow):
-        return _look_at_messages(row.messages, row.tools is not UNSET, tally)
-    if isinstance(row, ShareGptRow):
-        return _look_at_turns(row.conversations, row.tools is not UNSET, tally)
-    if isinstance(row, PromptRow):
-        return _look_at_answer(row.completion, "completion", tally)
+def look(rows: Sequence[AnyRow], tally: Tally) -> list[tuple[int, Sequence[Flaw]]]:
+    """Count rows of one form; list what makes some of them useless, by their places in the sequence."""
+    if not rows:
+        return []
+    tally.rows += len(rows)
+    if isinstance(rows[0], MessagesRow):
+        return list(_look_at_messages(cast("Sequence[MessagesRow]", rows), tally))
+    look_at = _LOOKS[type(rows[0])]
+    return [(place, flaws) for place, row in enumerate(rows) if (flaws := look_at(row, tally))]
+
+
+def _look_at_text(row: TextRow, _tally: Tally) -> Sequence[Flaw]:
     if not row.text or row.text.isspace():
         return (Flaw("empty_text", "The text is empty.", "text"),)
     return NO_FLAWS
+
+
+def _look_at_prompt(row: PromptRow, tally: Tally) -> Sequence[Flaw]:
+    return _look_at_answer(row.completion, "completion", tally)
 
 
 def _look_at_answer(answer: str, path: str, tally: Tally) -> Sequence[Flaw]:
@@ -73,32 +78,41 @@ def _look_at_alpaca(row: AlpacaRow, tally: Tally) -> Sequence[Flaw]:
     return _look_at_answer(row.output, "output", tally)
 
 
-def _look_at_messages(messages: Iterable[ChatMessage], has_tools: bool, tally: Tally) -> Sequence[Flaw]:
-    flaws: list[Flaw] = []
-    before = "system"
-    answers = trained = turns = 0
-    for number, message in enumerate(messages):
-        role = message.role
-        turns += 1
-        content = message.content
-        if role == "assistant":
-            answers += 1
-            trained += message.weight != 0
-            if before == "system":
-                tally.first_turn_answers += 1
-            if isinstance(content, str) and content and not content.isspace():
-                tally.answer_chars += len(content)
-            elif message.tool_calls is UNSET or bytes(message.tool_calls) == b"null":
-                flaws.append(_no_content(content, number))
-        else:
-            if not isinstance(content, str):
+def _look_at_messages(rows: Sequence[MessagesRow], tally: Tally) -> Iterator[tuple[int, Sequence[Flaw]]]:
+    """Look at whole blocks with few steps for each message: this is most of what chat data costs here."""
+    turns = all_answers = chars = 0
+    for place, row in enumerate(rows):
+        before = "system"
+        answers = trained = 0
+        flaws: list[Flaw] = []
+        turns += len(row.messages)
+        for number, message in enumerate(row.messages):
+            role = message.role
+            content = message.content
+            if role == "assistant":
+                answers += 1
+                trained += message.weight != 0
+                if before == "system":
+                    tally.first_turn_answers += 1
+                if type(content) is str and content and not content.isspace():
+                    chars += len(content)
+                elif message.tool_calls is UNSET or bytes(message.tool_calls) == b"null":
+                    flaws.append(_no_content(content, number))
+            elif type(content) is not str:
                 flaws.append(Flaw("missing_content", "A message needs its content as text.", _at(number)))
-            if role == "user" and before == "user":
+            elif role == "user" and before == "user":
                 tally.users_in_sequence += 1
-        before = "system" if role == "developer" else role
-    _count(tally, turns, answers, trained)
-    tally.with_tools += has_tools
-    return flaws or _whole(answers, "messages")
+            before = role if role != "developer" else "system"
+        if answers != 1 or not trained or row.tools is not UNSET:
+            tally.multi_turn += answers > 1
+            tally.untrained += answers > 0 and not trained
+            tally.with_tools += row.tools is not UNSET
+        all_answers += answers
+        if flaws or not answers:
+            yield place, flaws or _nothing_to_learn("messages")
+    tally.turns += turns
+    tally.answers += all_answers
+    tally.answer_chars += chars
 
 
 def _no_content(content: object, number: int) -> Flaw:
@@ -111,11 +125,11 @@ def _at(number: int) -> str:
     return f"messages[{number}].content"
 
 
-def _look_at_turns(turns: Sequence[Turn], has_tools: bool, tally: Tally) -> Sequence[Flaw]:
+def _look_at_turns(row: ShareGptRow, tally: Tally) -> Sequence[Flaw]:
     flaws: list[Flaw] = []
     before = "system"
     answers = trained = 0
-    for number, turn in enumerate(turns):
+    for number, turn in enumerate(row.conversations):
         speaker = turn.speaker
         if speaker in _ANSWERS:
             answers += 1
@@ -132,9 +146,9 @@ def _look_at_turns(turns: Sequence[Turn], has_tools: bool, tally: Tally) -> Sequ
             if speaker in _ASKS and before == "human":
                 tally.users_in_sequence += 1
             before = "human" if speaker in _ASKS else speaker
-    _count(tally, len(turns), answers, trained)
-    tally.with_tools += has_tools
-    return flaws or _whole(answers, "conversations")
+    _count(tally, len(row.conversations), answers, trained)
+    tally.with_tools += row.tools is not UNSET
+    return flaws or (NO_FLAWS if answers else _nothing_to_learn("conversations"))
 
 
 _ANSWERS = frozenset(("gpt", "assistant", "function_call"))
@@ -148,7 +162,13 @@ def _count(tally: Tally, turns: int, answers: int, trained: int) -> None:
     tally.untrained += answers > 0 and not trained
 
 
-def _whole(answers: int, path: str) -> Sequence[Flaw]:
-    if answers:
-        return NO_FLAWS
+def _nothing_to_learn(path: str) -> Sequence[Flaw]:
     return (Flaw("no_assistant_turn", "There is no turn of the assistant to learn from.", path),)
+
+
+_LOOKS: dict[type[AnyRow], Callable[[Any, Tally], Sequence[Flaw]]] = {
+    ShareGptRow: _look_at_turns,
+    AlpacaRow: _look_at_alpaca,
+    PromptRow: _look_at_prompt,
+    TextRow: _look_at_text,
+}

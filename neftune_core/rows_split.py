@@ -5,10 +5,11 @@ than the limit is dropped while it streams by and told as :class:`TooLong`.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
-BLOCK_BYTES = 512 * 1024
+BLOCK_BYTES = 256 * 1024
 
 _WHITESPACE = b" \t\r\n"
 # From one bracket to the next, strings skipped whole; possessive: linear time on any bytes.
@@ -22,14 +23,28 @@ class Lines:
     first: int
     offset: int
     data: bytes
+    lines: Sequence[bytes]
+
+    @classmethod
+    def cut(cls, first: int, offset: int, data: bytes) -> "Lines":
+        """Cut the data at its newlines."""
+        return cls(first, offset, data, data.split(b"\n"))
 
     def rows(self) -> Iterator[tuple[int, int, bytes]]:
         """Give number, offset and bytes of each line that isn't blank."""
         offset = self.offset
-        for number, line in enumerate(self.data.split(b"\n"), self.first):
-            if not line.isspace() and line:
+        for number, line in enumerate(self.lines, self.first):
+            if line and not line.isspace():
                 yield number, offset, line
             offset += len(line) + 1
+
+    def hashes(self) -> list[int]:
+        """Give a hash of each row."""
+        return [hash(line) for line in self.lines if line and not line.isspace()]
+
+    def longest(self) -> int:
+        """Give the length of the longest line."""
+        return max(map(len, self.lines))
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +67,14 @@ class Elements:
                 row = b"missing comma " + row  # not JSON: the reader of rows will say so
             yield number, self.offset + end - len(row), row
             start = end
+
+    def hashes(self) -> list[int]:
+        """Give a hash of each row."""
+        return [hash(row) for _, _, row in self.rows()]
+
+    def longest(self) -> int:
+        """Give the length of the longest element, with what stands before it."""
+        return max(end - start for start, end in pairwise((0, *self.ends)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +123,9 @@ class LineSplitter:
             self._skip()
         end = len(self._held) if final else self._held.rfind(b"\n") + 1
         if end:
-            block = Lines(self._line, self._offset, bytes(memoryview(self._held)[:end]))
+            block = Lines.cut(self._line, self._offset, bytes(memoryview(self._held)[:end]))
             self._drop(end)
-            self._line += block.data.count(b"\n")
+            self._line += len(block.lines) - 1
             yield block
         if len(self._held) > self._max:
             yield TooLong(self._line)

@@ -56,7 +56,7 @@ def test_what_is_taken_at_once_is_taken_row_by_row(seed):
             at = chance.randrange(len(line) + 1)
             line[at : at + chance.choice([0, 0, 0, 1, 2])] = chance.choice(PIECES)
         data = b"\n".join(lines) + b"\n"
-        block = Lines(1, 0, bytes(data))
+        block = Lines.cut(1, 0, bytes(data))
         # When they are decoded at once
         rows = BlockDecoder(form(row), LIMIT).decode(block)
         if rows is None:
@@ -100,11 +100,11 @@ def test_what_is_taken_at_once_from_an_array_is_taken_row_by_row(seed):
 def test_sound_rows_do_not_need_the_slow_way(row):
     decoder = BlockDecoder(form(row), LIMIT)
     line = json.dumps(row).encode()
-    assert decoder.decode(Lines(1, 0, (line + b"\n") * 5)) is not None
-    assert decoder.decode(Lines(1, 0, (line + b"\r\n") * 5)) is not None
-    assert decoder.decode(Lines(1, 0, (line + b"\n") * 4 + line)) is not None
+    assert decoder.decode(Lines.cut(1, 0, (line + b"\n") * 5)) is not None
+    assert decoder.decode(Lines.cut(1, 0, (line + b"\r\n") * 5)) is not None
+    assert decoder.decode(Lines.cut(1, 0, (line + b"\n") * 4 + line)) is not None
 
 
 def test_two_rows_on_a_line_and_one_row_on_two_lines_do_not_even_out():
     row = b'{"text":\n"a"}\n{"text":"b"} {"text":"c"}\n'
-    assert BlockDecoder("text", LIMIT).decode(Lines(1, 0, row)) is None
+    assert BlockDecoder("text", LIMIT).decode(Lines.cut(1, 0, row)) is None
