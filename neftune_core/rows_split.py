@@ -102,7 +102,8 @@ class LineSplitter:
 
     def __init__(self, max_row_bytes: int, offset: int = 0) -> None:
         self._max = max_row_bytes
-        self._held = bytearray()
+        self._held: list[bytes] = []
+        self._size = 0
         self._line = 1
         self._offset = offset
         self._skipping = False
@@ -110,8 +111,8 @@ class LineSplitter:
     def feed(self, data: bytes) -> Iterator[Cut]:
         """Take bytes, give what is complete."""
         for start in range(0, len(data), BLOCK_BYTES):
-            self._held += memoryview(data)[start : start + BLOCK_BYTES]
-            if len(self._held) >= BLOCK_BYTES:
+            self._hold(data[start : start + BLOCK_BYTES])
+            if self._size >= BLOCK_BYTES:
                 yield from self._cut(final=False)
 
     def finish(self) -> Iterator[Cut]:
@@ -119,29 +120,41 @@ class LineSplitter:
         yield from self._cut(final=True)
 
     def _cut(self, *, final: bool) -> Iterator[Cut]:
+        data = self._take()
         if self._skipping:
-            self._skip()
-        end = len(self._held) if final else self._held.rfind(b"\n") + 1
+            data = self._skip(data)
+        end = len(data) if final else data.rfind(b"\n") + 1
         if end:
-            block = Lines.cut(self._line, self._offset, bytes(memoryview(self._held)[:end]))
-            self._drop(end)
+            block = Lines.cut(self._line, self._offset, data[:end])
             self._line += len(block.lines) - 1
+            self._offset += end
             yield block
-        if len(self._held) > self._max:
+        rest = data[end:]
+        if len(rest) > self._max:
             yield TooLong(self._line)
             self._skipping = True
-            self._skip()
+            rest = self._skip(rest)
+        self._hold(rest)
 
-    def _skip(self) -> None:
-        newline = self._held.find(b"\n")
-        self._drop(newline + 1 or len(self._held))
+    def _skip(self, data: bytes) -> bytes:
+        """Drop what belongs to the row that is too long."""
+        newline = data.find(b"\n")
+        dropped = newline + 1 or len(data)
+        self._offset += dropped
         if newline >= 0:
             self._line += 1
             self._skipping = False
+        return data[dropped:]
 
-    def _drop(self, count: int) -> None:
-        del self._held[:count]
-        self._offset += count
+    def _hold(self, data: bytes) -> None:
+        self._held.append(data)
+        self._size += len(data)
+
+    def _take(self) -> bytes:
+        data = b"".join(self._held)
+        self._held.clear()
+        self._size = 0
+        return data
 
 
 class ArraySplitter:
