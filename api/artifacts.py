@@ -10,13 +10,13 @@ from functools import partial
 from typing import Annotated, Any
 from urllib.parse import quote
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from sqlalchemy.orm import Session
 from starlette.responses import StreamingResponse
 
 from api.deps import Artifacts, JobId, Reader, problems
-from api.refusals import BadRange
+from api.refusals import BadRange, NotYet
 from api.shapes import ArtifactRead, Listing
 from neftune_store.artifacts import Artifact, ArtifactLedger
 from neftune_store.blobs import Blobs
@@ -67,8 +67,15 @@ def record(who: Reader, artifacts: Artifacts, job_id: JobId) -> dict[str, Any]:
 
 
 @router.get("/log", summary="Read the runner's log", response_class=Response, responses=problems(401, 404))
-async def log(request: Request, who: Reader, job_id: JobId) -> Response:
+async def log(
+    request: Request,
+    who: Reader,
+    job_id: JobId,
+    follow: Annotated[bool, Query(description="Not served yet; follow the stream instead.")] = False,
+) -> Response:
     """Send the log of the run: whole once the job has succeeded, before that the end of the last attempt."""
+    if follow:
+        raise NotYet("Following a log is not served yet; leave follow out, or use the job's stream.")
     try:
         artifact = await _found(request, who, job_id, "log")
     except ArtifactNotFound:

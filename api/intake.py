@@ -23,7 +23,8 @@ from api.checks import Check
 from api.refusals import BadDigest, DigestMismatch
 from neftune_core.rows import DatasetSummary, Limits
 from neftune_core.rows_faults import DatasetTooLarge, EmptyDataset
-from neftune_store.blobs import Blobs, blob_key, staging_key
+from neftune_store.blobs import Blobs, BlobWriter, blob_key, staging_key
+from neftune_store.errors import StoreError
 
 T = TypeVar("T")
 
@@ -86,7 +87,7 @@ class Intake:
             await writer.close()
         except BaseException:
             with anyio.CancelScope(shield=True):
-                await writer.abort()
+                await _give_up(writer)
             raise
         if not size:
             raise EmptyDataset("The body is empty; send the rows.")
@@ -98,6 +99,14 @@ class Intake:
     async def _sweep(self, staged: str) -> None:
         with anyio.move_on_after(10, shield=True), contextlib.suppress(Exception):
             await self._in_thread(partial(self._blobs.delete, staged))
+
+
+async def _give_up(writer: BlobWriter) -> None:
+    """End an object that nobody wants: finished, it can be deleted; half a one could only be forgotten."""
+    try:
+        await writer.close()
+    except StoreError:
+        await writer.abort()
 
 
 def too_large(limits: Limits) -> DatasetTooLarge:

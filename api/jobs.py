@@ -22,7 +22,7 @@ from api.deps import (
 )
 from api.dry_run import DryRun, rehearse
 from api.models import Models
-from api.refusals import BadIdempotencyKey, InvalidSpec
+from api.refusals import BadIdempotencyKey, InvalidSpec, NotYet
 from api.shapes import ArtifactRead, JobDetail, JobRead, Listing, QueueRead
 from neftune_core.spec import JobSpec
 from neftune_core.spec_faults import faults_of
@@ -66,14 +66,17 @@ async def idempotency_key(request: Request) -> str | None:
     return keys[0]
 
 
-async def job_filter(
+async def job_filter(  # noqa: PLR0913, PLR0917 - each filter, by name
     status: Annotated[Status | None, Query()] = None,
     model: Annotated[str | None, Query(max_length=256, pattern=PLAIN)] = None,
     alpha_min: Annotated[float | None, Query(ge=0, le=100, allow_inf_nan=False)] = None,
     alpha_max: Annotated[float | None, Query(ge=0, le=100, allow_inf_nan=False)] = None,
     tag: Annotated[str | None, Query(max_length=64, pattern=PLAIN)] = None,
+    sweep: Annotated[str | None, Query(description="Not served yet.")] = None,
 ) -> JobFilter:
-    """Read the filters of a list."""
+    """Read the filters of a list; one that is passed over would show too much."""
+    if sweep is not None:
+        raise NotYet("Sweeps are not served yet; leave the filter out.")
     return JobFilter(status=status, model=model, alpha_min=alpha_min, alpha_max=alpha_max, tag=tag)
 
 

@@ -1,26 +1,27 @@
 """Job specs that are refused: each with its code and its place, and nothing recorded."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.api.live_api import MODEL, spec, upload
+from tests.api.live_api import MODEL, make_settings, running, spec, upload
 
 
 def post(client: httpx.Client, body: str | dict[str, Any]) -> httpx.Response:
-    data = body if isinstance(body, str) else json.dumps(body)
-    return client.post(
-        "/jobs", content=data.encode("utf-8", "surrogatepass"), headers={"Content-Type": "application/json"}
-    )
+    text = body if isinstance(body, str) else json.dumps(body)
+    data = text.encode("utf-8", "surrogatepass")
+    return client.post("/jobs", content=data, headers={"Content-Type": "application/json"})
 
 
 @pytest.mark.parametrize(
     ("alpha", "code"),
-    [("-1", "invalid_spec"), ("NaN", "invalid_json"), ("Infinity", "invalid_json"), ("-Infinity", "invalid_json"),
-     ("1e999", "invalid_json"), ("1e308", "invalid_spec"), ('"5"', "invalid_spec"), ("true", "invalid_spec"),
-     ("null", "invalid_spec"), ("[5]", "invalid_spec"), ("1" * 5000, "invalid_json"), ("100.5", "invalid_spec")],
+    [("-1", "invalid_spec"), ("NaN", "invalid_json"), ("Infinity", "invalid_json"),
+     ("-Infinity", "invalid_json"), ("1e999", "invalid_json"), ("1e308", "invalid_spec"),
+     ('"5"', "invalid_spec"), ("true", "invalid_spec"), ("null", "invalid_spec"), ("[5]", "invalid_spec"),
+     ("1" * 5000, "invalid_json"), ("100.5", "invalid_spec")],
 )  # fmt: skip
 def test_a_wrong_alpha_is_refused_in_its_place(client: httpx.Client, alpha: str, code: str) -> None:
     answer = post(client, f'{{"model": "{MODEL}", "dataset": "ds_x", "alpha": {alpha}}}')
@@ -52,11 +53,13 @@ def test_an_unknown_field_is_refused_with_the_nearest_name(client: httpx.Client,
 @pytest.mark.parametrize(
     "change",
     [{"training": {"learning_rate": 0}}, {"training": {"learning_rate": 10}}, {"training": {"epochs": -1}},
-     {"training": {"epochs": 3, "max_steps": 5}}, {"training": {"batch_size": 0}}, {"training": {"batch_size": 10**9}},
+     {"training": {"epochs": 3, "max_steps": 5}}, {"training": {"batch_size": 0}},
+     {"training": {"batch_size": 10**9}},
      {"training": {"max_length": 0}}, {"training": {"seed": -1}}, {"training": {"seed": 2**64}},
      {"training": {"seed": 1.5}}, {"training": {"seed": "1"}}, {"lora": {"r": 0}}, {"lora": {"r": 8.0}},
      {"lora": {"lora_alpha": 0}}, {"lora": {"lora_dropout": 1.0}}, {"lora": {"target_modules": []}},
-     {"lora": {"target_modules": ["(a+)+$"]}}, {"lora": {"target_modules": ["x"] * 10_000}}, {"lora": {"r": 10**9}},
+     {"lora": {"target_modules": ["(a+)+$"]}}, {"lora": {"target_modules": ["x"] * 10_000}},
+     {"lora": {"r": 10**9}},
      {"name": "x" * 121}, {"name": "a\nb"}, {"metadata": {"k": 1}}, {"metadata": {"k": "v" * 10_000}},
      {"metadata": {str(n): "v" for n in range(17)}}, {"tags": ["x"] * 17},
      {"lora": {"nested": 1}}, {"training": None}, {"lora": []}],
@@ -138,9 +141,7 @@ def test_many_faults_are_told_at_once(client: httpx.Client) -> None:
     assert 1 < len(answer.json()["errors"]) <= 100
 
 
-def test_the_queue_is_bounded(service: Any, api_database: str, tmp_path: Any) -> None:
-    from tests.api.live_api import make_settings, running
-
+def test_the_queue_is_bounded(api_database: str, tmp_path: Path) -> None:
     with running(make_settings(api_database, tmp_path, queue_limit=2)) as small, small.client() as client:
         dataset = upload(client)["id"]
         answers = [post(client, spec(dataset)) for _ in range(3)]

@@ -80,8 +80,8 @@ def test_wrong_verbs_are_told_the_right_ones(client: httpx.Client) -> None:
 
 @pytest.mark.parametrize(
     "content_type",
-    [None, "text/plain", "application/xml", "application/json; charset=utf-16", "application/x-www-form-urlencoded",
-     "application/json, text/plain", "application/jsonp"],
+    [None, "text/plain", "application/xml", "application/json; charset=utf-16",
+     "application/x-www-form-urlencoded", "application/json, text/plain", "application/jsonp"],
 )  # fmt: skip
 def test_json_must_be_called_json(client: httpx.Client, content_type: str | None) -> None:
     headers = {"Content-Type": content_type} if content_type else {}

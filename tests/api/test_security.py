@@ -80,7 +80,8 @@ def test_a_key_that_may_only_read_changes_nothing(service: Service, client: http
     with service.client(service.key("read")) as reader:
         assert reader.get("/jobs").status_code == 200
         for answer in (reader.post("/datasets", content=b""), reader.post("/jobs", json={}),
-                       reader.post(f"/jobs/{new_id('job')}/cancel"), reader.delete(f"/datasets/{new_id('ds')}")):  # fmt: skip
+                       reader.post(f"/jobs/{new_id('job')}/cancel"),
+                       reader.delete(f"/datasets/{new_id('ds')}")):  # fmt: skip
             assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
 
 

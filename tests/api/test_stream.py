@@ -111,7 +111,7 @@ def test_without_wake_ups_a_stream_looks_by_itself(api_database: str, tmp_path: 
         running(make_settings(api_database, tmp_path, sse_poll_seconds=0.1)) as deaf,
         deaf.client() as client,
     ):
-        deaf.server.config.app.state.wakeups.wake = lambda job_id: None  # type: ignore[union-attr]
+        deaf.server.config.app.state.wakeups.wake = lambda _job_id: None  # type: ignore[union-attr]
         job = submit(client)
         with client.stream("GET", f"/jobs/{job['id']}/stream") as answer:
             told = messages(answer)
@@ -170,7 +170,8 @@ def test_a_reader_that_reads_nothing_is_let_go(api_database: str, tmp_path: Path
 
 def test_a_stop_does_not_wait_for_streams(api_database: str, tmp_path: Path) -> None:
     with running(make_settings(api_database, tmp_path)) as ending, ending.client() as client:
-        with client.stream("GET", f"/jobs/{submit(client)['id']}/stream") as answer:
+        path = f"/jobs/{submit(client)['id']}/stream"
+        with client.stream("GET", path) as answer:
             told = messages(answer)
             next(told)
             ending.server.should_exit = True

@@ -5,6 +5,8 @@ import gzip
 import hashlib
 import io
 import json
+import socket
+import time
 import zipfile
 
 import httpx
@@ -223,9 +225,6 @@ def test_lists_are_paged_newest_first(client: httpx.Client) -> None:
 
 
 def test_a_client_that_goes_away_leaves_nothing(service: Service) -> None:
-    import socket
-    import time
-
     before = service.kept()
     key = service.key()
     with socket.create_connection(("127.0.0.1", service.port)) as line:
