@@ -158,7 +158,6 @@ def make_trainable(base: Any, spec: JobSpec) -> Any:
     from peft import LoraConfig, get_peft_model  # noqa: PLC0415 - slow to import
 
     check_lora(base, spec.lora)
-    base.requires_grad_(False)
     targets = spec.lora.target_modules
     config = LoraConfig(
         task_type="CAUSAL_LM",
@@ -194,7 +193,7 @@ def hush_libraries() -> None:
     from transformers.utils.logging import disable_progress_bar  # noqa: PLC0415 - slow to import
 
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
-    disable_progress_bar()
+    disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers'
 
 
 def check_lora(base: Any, lora: LoraSpec) -> None:

@@ -25,7 +25,8 @@ from neftune_core.stepper import Stepper
 from neftune_core.tokenise import Prepared, beginning, prepare, refuse_if_mostly_dropped
 from neftune_core.watch import EarlyStop, NoiseWatch, SkipWatch
 
-_TOKENS_AT_ONCE = 16_384  # padded tokens of a micro-batch where the spec leaves it open
+# Padded tokens of a micro-batch where the spec leaves it open: a CPU's cache is small, a GPU wants work.
+_TOKENS_AT_ONCE = {"cpu": 2_048, "cuda": 16_384}
 
 Values = dict[str, float | None]
 
@@ -156,7 +157,7 @@ class _Run:
         if self.numerics.device.type == "cpu" and model.is_small(self.base):
             torch.set_num_threads(1)
         training = self.spec.training
-        fits = max(1, _TOKENS_AT_ONCE // training.max_length)
+        fits = max(1, _TOKENS_AT_ONCE[self.numerics.device.type] // training.max_length)
         asked = training.micro_batch_size
         self.micro_batch_size = min(training.batch_size, fits) if asked == "auto" else asked
         # Padding is masked everywhere, so any id will do; no model is resized for it.

@@ -6,7 +6,7 @@ from transformers import AutoModelForCausalLM
 
 from neftune_core.batches import steps
 from neftune_core.errors import OutOfMemory
-from neftune_core.losses import LossHead
+from neftune_core.losses import LossHead, TokenLosses
 from neftune_core.noise import Noise, noisy_embeddings
 from neftune_core.spec import TrainingSpec
 from neftune_core.stepper import Stepper
@@ -24,9 +24,10 @@ class SmallDevice(LossHead):
         self.rows = rows
 
     def __call__(self, ids_BT, mask_BT, place_M, label_M):  # noqa: N803 - axes
+        losses = super().__call__(ids_BT, mask_BT, place_M, label_M)
         if len(ids_BT) > self.rows:
             raise torch.OutOfMemoryError("CUDA out of memory.")
-        return super().__call__(ids_BT, mask_BT, place_M, label_M)
+        return losses
 
 
 @pytest.fixture(scope="module")
@@ -69,3 +70,26 @@ def test_what_does_not_fit_then_fails_with_the_way_out(base):
 def test_a_micro_batch_that_was_asked_for_is_not_changed(base):
     with pytest.raises(OutOfMemory):
         take(base, rows=4, training=TrainingSpec(micro_batch_size=8))
+
+
+@pytest.mark.parametrize("max_grad_norm", [1.0, None])
+def test_a_step_without_a_finite_loss_leaves_the_weights_alone(base, max_grad_norm):
+    class Unlucky(LossHead):
+        def __call__(self, ids_BT, mask_BT, place_M, label_M):  # noqa: N803 - axes
+            losses = super().__call__(ids_BT, mask_BT, place_M, label_M)
+            return TokenLosses(losses.loss_M * torch.inf, losses.correct_M)
+
+    model = AutoModelForCausalLM.from_pretrained(base)
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+    [step] = steps(make_examples(8), batch_size=8, total_steps=1, seed=1)
+    with noisy_embeddings(model, Noise(5.0, 1)) as noisy:
+        training = TrainingSpec(max_grad_norm=max_grad_norm)
+        taken = Stepper(model, Unlucky(model, CPU), noisy, training, micro_batch_size=8, pad_id=0).take(
+            step, 1e-3
+        )
+
+    assert taken.skipped
+    assert taken.loss is None
+    for parameter, old in zip(model.parameters(), before, strict=True):
+        assert torch.equal(parameter, old)
+        assert parameter.grad is None

@@ -198,6 +198,11 @@ def test_micro_batches_decide_nothing(method, trained):
     assert pairs.outcome.resolved["micro_batch_size"] == 4
 
 
+def test_an_open_micro_batch_is_made_for_the_longest_examples(trained):
+    assert trained().outcome.resolved["micro_batch_size"] == 8  # the whole step
+    assert trained(training={"max_length": 512}).outcome.resolved["micro_batch_size"] == 4
+
+
 def test_the_same_spec_gives_the_same_bits_and_another_seed_does_not(trained):
     assert trained().outcome.probe == trained().outcome.probe
     assert trained().outcome.probe != trained(training={"seed": 1}).outcome.probe
@@ -238,6 +243,13 @@ def test_recomputed_activations_change_nothing(trained):
 
     assert recomputed.outcome.resolved["gradient_checkpointing"] is True
     assert recomputed.series("train_loss") == pytest.approx(plain.series("train_loss"), rel=1e-6)
+
+
+def test_an_adapter_on_the_head_takes_part_in_the_loss(trained):
+    told = trained(lora={"target_modules": ["lm_head"]})
+
+    assert min(told.series("grad_norm")) > 0
+    assert told.steps[4]["train_loss"] < told.steps[1]["train_loss"]
 
 
 def test_training_on_all_tokens_learns_the_prompts_too(trained):
