@@ -106,8 +106,7 @@ def inspect_model(path: Path) -> None:
     for config in sorted(path.glob("*config*.json")):
         if _names_in(_read(config)) & _OWN_CODE:
             raise CustomCode(
-                f"{config.name} asks to run code that came with the model; only known "
-                "architectures are used."
+                f"{config.name} asks to run code that came with the model; only known architectures are used."
             )
     if not any(path.glob("*.safetensors")):
         raise UnsafeWeights("The model has no safetensors; only those are loaded, never pickles.")

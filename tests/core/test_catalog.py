@@ -92,7 +92,7 @@ def test_the_cache_is_asked_by_commit_and_without_a_hub_for_the_newest(home):
 
 
 def test_a_half_fetched_model_is_not_at_hand(home):
-    (home / "cache/acme--half/.part-1").mkdir(parents=True)
+    make_model(home / "cache/acme--half/.part-1")
     (home / "cache/acme--half" / COMMIT).mkdir()
     assert catalog(home).find("acme/half") is None
     assert "acme/half" not in [card.id for card in catalog(home).list()]

@@ -170,6 +170,7 @@ def test_the_byte_and_the_row_that_cross_a_limit_are_refused_while_streaming():
 BAD = {
     "not json": (b'{"text": }', "json_invalid", ""),
     "not utf-8": (b'{"text": "\xff"}', "dataset_encoding", ""),
+    "not utf-8 in an extra": (b'{"text": "a", "id": "\xff"}', "dataset_encoding", ""),
     "raw nul": (b'{"text": "a\x00"}', "forbidden_character", ""),
     "escaped nul": (b'{"text": "a\\u0000"}', "forbidden_character", ""),
     "lone surrogate": (b'{"text": "\\ud800"}', "lone_surrogate", ""),
