@@ -1,14 +1,14 @@
 """Turns a row into text with marks: what is trained on, and what belongs to the template.
 
 A :class:`Span` whose ``special`` is false came from the dataset: its text is data even where it looks like
-``<|im_start|>``, and is encoded without special tokens, so that no row can forge a role. Spans are the
-whole text, the beginning-of-text token included where the tokenizer puts one. Knows no ids and no torch.
+``<|im_start|>``, and is encoded without special tokens, so that no row can forge a role. The
+beginning-of-text token is put first by who encodes, except where a model's own chat template writes it.
+Knows no ids and no torch.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from typing import Literal, Protocol, cast
+from typing import Literal, Protocol
 
 from neftune_core.errors import TemplateError
 from neftune_core.prompts_text import answer_text, asked, tools_text
@@ -81,7 +81,7 @@ def render(
     ``all`` everything but the turns of weight 0; of a text row always everything.
     """
     if row.kind == "text":
-        spans = [start(tokenizer), Span(row.text, trained=True), end(tokenizer, trained=True)]
+        spans = [Span(row.text, trained=True), end(tokenizer, trained=True)]
         return _tidy(spans)
     return _tidy(_renderer(template)(row, tokenizer, Wish(everything=train_on == "all")))
 
@@ -92,7 +92,7 @@ def render_prompt(row: Row, template: Template, tokenizer: TokenizerLike) -> lis
     Answers at the end of the row are left out: they are what the model is asked for.
     """
     if row.kind == "text":
-        return _tidy([start(tokenizer), Span(row.text)])
+        return _tidy([Span(row.text)])
     messages = row.messages
     while messages and messages[-1].role == "assistant":
         messages = messages[:-1]
@@ -115,7 +115,6 @@ def _alpaca(row: Row, tokenizer: TokenizerLike, wish: Wish) -> Iterator[Span]:
     system, turns = _with_system(row.messages)
     _refuse_unless_turns_alternate(turns, opened=wish.opened)
     said = any(message.context for message in turns)
-    yield start(tokenizer)
     yield (
         Span(system, wish.everything)
         if system
@@ -145,7 +144,6 @@ def _refuse_unless_turns_alternate(turns: Sequence[Message], *, opened: bool) ->
 
 def _vicuna(row: Row, tokenizer: TokenizerLike, wish: Wish) -> Iterator[Span]:
     system, turns = _with_system(row.messages)
-    yield start(tokenizer)
     yield Span(system, wish.everything) if system else Span(VICUNA_SYSTEM, wish.everything, special=True)
     if row.tools:
         yield Span("\n" + tools_text(row.tools), wish.everything)
@@ -167,7 +165,6 @@ _VICUNA_ROLES = {"system": "SYSTEM", "user": "USER", "assistant": "ASSISTANT", "
 
 def _plain(row: Row, tokenizer: TokenizerLike, wish: Wish) -> Iterator[Span]:
     between = "" if row.source_format == "prompt_completion" else "\n"
-    yield start(tokenizer)
     if row.tools:
         yield Span(tools_text(row.tools) + "\n", wish.everything)
     for message in row.messages:
@@ -192,19 +189,6 @@ def _with_system(messages: Sequence[Message]) -> tuple[str, Sequence[Message]]:
     """Take the system messages at the beginning apart."""
     first = next((n for n, message in enumerate(messages) if message.role != "system"), len(messages))
     return "\n".join(message.content for message in messages[:first]), messages[first:]
-
-
-def start(tokenizer: TokenizerLike) -> Span:
-    """Give the token that this tokenizer puts before a text, if it puts one."""
-    bos = tokenizer.bos_token
-    return Span(bos if bos and _puts_bos(cast("Hashable", tokenizer)) else "", special=True)
-
-
-@lru_cache(maxsize=8)
-def _puts_bos(tokenizer: object) -> bool:
-    encode: Callable[[str], list[int]] | None = getattr(tokenizer, "encode", None)
-    bos_id = getattr(tokenizer, "bos_token_id", None)
-    return encode is not None and bos_id is not None and encode("a")[:1] == [bos_id]
 
 
 def end(tokenizer: TokenizerLike, *, trained: bool) -> Span:

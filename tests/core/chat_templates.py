@@ -61,9 +61,4 @@ class Tokenizer:
         self.chat_template = template
         self.eos_token = eos
         self.bos_token = bos
-        self.bos_token_id = 1
         self.all_special_tokens = [token for token in (eos, bos, *special) if token]
-        self.puts_bos = False
-
-    def encode(self, _text):
-        return [1, 5] if self.puts_bos else [5]
