@@ -1,5 +1,6 @@
 """What is refused before a route is looked for, and what every answer carries."""
 
+import asyncio
 import json
 import random
 import socket
@@ -9,6 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from api.framing import Gate
+from api.refusals import BadRequest
 from tests.api.live_api import Service, make_settings, rows, running, spec, upload
 
 
@@ -47,6 +50,18 @@ def test_only_trusted_hosts_are_served(api_database: str, tmp_path: Path) -> Non
 def test_a_length_beside_chunks_is_refused(service: Service) -> None:
     smuggled = head("Host: a", "Content-Length: 4", "Transfer-Encoding: chunked", path="/jobs", method="POST")
     assert status(service.raw(smuggled + b"0\r\n\r\n")) == 400
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_gate_refuses_smuggling_whatever_the_server_lets_through(order: int) -> None:
+    async def never(*_given: object) -> None:
+        raise AssertionError("the request passed the gate")
+
+    pair = [(b"content-length", b"4"), (b"transfer-encoding", b"chunked")][::order]
+    scope = {"type": "http", "method": "POST", "path": "/jobs", "headers": [(b"host", b"a"), *pair]}
+    gate = Gate(never, trusted_hosts=["*"], body_limit=100)
+    with pytest.raises(BadRequest):
+        asyncio.run(gate(scope, never, never))  # type: ignore[arg-type]  # it must not get as far as using them
 
 
 @pytest.mark.parametrize(

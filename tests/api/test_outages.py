@@ -9,6 +9,8 @@ from pathlib import Path
 
 import httpx
 import pytest
+from sqlalchemy import event
+from sqlalchemy.exc import OperationalError
 
 from standalone.postgres import EmbeddedPostgres
 from tests.api.live_api import make_settings, rows, running, spec, upload
@@ -141,3 +143,24 @@ def test_the_bell_rings_after_the_commit_and_rings_together(api_database: str, t
     assert rung[0] >= 1  # the first ring already found the job it was for
     assert rung[-1] == 20
     assert len(rung) < 10
+
+
+def test_a_commit_that_fails_is_never_answered_with_created(api_database: str, tmp_path: Path) -> None:
+    with running(make_settings(api_database, tmp_path)) as found, found.client() as client:
+        dataset = upload(client)["id"]
+        engine = found.server.config.app.state.engine  # type: ignore[union-attr]  # ours is a FastAPI app
+        writing: list[str] = []
+
+        def see(_line: object, _cursor: object, statement: str, *_rest: object) -> None:
+            if statement.startswith("INSERT INTO jobs"):
+                writing.append(statement)
+
+        def refuse(_line: object) -> None:
+            if writing:  # the key's own transaction commits; the one that wrote the job does not
+                raise OperationalError("COMMIT", {}, Exception("connection lost"))
+
+        event.listen(engine, "before_cursor_execute", see)
+        event.listen(engine, "commit", refuse)
+
+        answer = client.post("/jobs", json=spec(dataset))
+        assert (answer.status_code, len(writing)) == (503, 1)
