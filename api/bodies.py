@@ -21,7 +21,7 @@ async def json_body(request: Request) -> object:
     try:
         return strict_json.loads(data)
     except strict_json.JsonFault as fault:
-        told = Fault(("body",), fault.code, str(fault))
+        told = Fault(fault.path or ("body",), fault.code, str(fault))
         raise InvalidJson("The body is not the JSON this service reads; see errors.", [told]) from fault
 
 

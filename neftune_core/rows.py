@@ -234,7 +234,7 @@ class _BlockReader:
         where = ""
         if fault.offset is not None:
             where = f" (byte {fault.offset} of the row, {offset + fault.offset} of the file)"
-        self._faults.add(RowFault(line, fault.code, fault.msg + where))
+        self._faults.add(RowFault(line, fault.code, fault.msg + where, _told(fault.path)))
 
     def _too_long(self, line: int, *, last: bool = False) -> None:
         rest = " The rows after it were not read." if last else ""
@@ -289,3 +289,9 @@ def _chunks(path: Path) -> Iterator[bytes]:
     with path.open("rb") as file:
         while chunk := file.read(_READ_BYTES):
             yield chunk
+
+
+def _told(path: tuple[str | int, ...]) -> str:
+    """Write a path as the checks of rows do: ``messages[0].weight``."""
+    told = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    return told.removeprefix(".")

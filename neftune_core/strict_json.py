@@ -8,7 +8,7 @@ numbers with errors of its own. Knows nothing of what the value is for; never re
 import json
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
 MAX_DEPTH = 32
@@ -20,14 +20,21 @@ _TO_BRACKET = re.compile(r'[^"{}\[\]]*+(?:"[^"\\]*+(?:\\.[^"\\]*+)*+"[^"{}\[\]]*
 _KEY_TO_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
 
 
-class JsonFault(Exception):
-    """Why some bytes are not JSON that we take: a stable code, a message, the byte where known."""
+_OF_NUMBERS = {"non_finite_number", "number_too_long"}
+_MARK = object()
 
-    def __init__(self, code: str, msg: str, offset: int | None = None) -> None:
+
+class JsonFault(Exception):
+    """Why some bytes are not JSON that we take: a stable code, a message, and where: byte or path."""
+
+    def __init__(
+        self, code: str, msg: str, offset: int | None = None, path: tuple[str | int, ...] = ()
+    ) -> None:
         super().__init__(msg)
         self.code = code
         self.msg = msg
         self.offset = offset
+        self.path = path
 
 
 def loads(data: bytes, *, max_depth: int = MAX_DEPTH) -> object:
@@ -36,7 +43,9 @@ def loads(data: bytes, *, max_depth: int = MAX_DEPTH) -> object:
     _refuse_depth(text, max_depth)
     try:
         value: object = _DECODER.decode(text)
-    except JsonFault:
+    except JsonFault as fault:
+        if fault.code in _OF_NUMBERS:
+            raise JsonFault(fault.code, fault.msg, path=_path_to_refused_number(text)) from None
         raise
     except json.JSONDecodeError as error:
         raise JsonFault("json_invalid", f"Not valid JSON: {error.msg}.", _bytes(text, error.pos)) from None
@@ -47,6 +56,41 @@ def loads(data: bytes, *, max_depth: int = MAX_DEPTH) -> object:
     if "\\u0000" in text or "\\ud" in text or "\\uD" in text:
         _refuse_escapes(text)
     return value
+
+
+def _path_to_refused_number(text: str) -> tuple[str | int, ...]:
+    """Parse again with a mark in the place of such numbers; keys that could be anything are not told."""
+    try:
+        value = _MARKING_DECODER.decode(text)
+    except (ValueError, RecursionError):  # worse follows after the number
+        return ()
+    path = _path_to_mark(value)
+    told = path is not None and all(isinstance(part, int) or _KEY_TO_NAME.fullmatch(part) for part in path)
+    return path if path is not None and told else ()
+
+
+def _path_to_mark(value: object) -> tuple[str | int, ...] | None:
+    if value is _MARK:
+        return ()
+    inside: Iterable[tuple[str | int, object]] = ()
+    if isinstance(value, dict):
+        inside = value.items()
+    elif isinstance(value, list):
+        inside = enumerate(value)
+    for key, one in inside:
+        if (rest := _path_to_mark(one)) is not None:
+            return (key, *rest)
+    return None
+
+
+def _marked(read: Callable[[str], object]) -> Callable[[str], object]:
+    def read_or_mark(chars: str) -> object:
+        try:
+            return read(chars)
+        except JsonFault:
+            return _MARK
+
+    return read_or_mark
 
 
 def _text(data: bytes) -> str:
@@ -139,4 +183,7 @@ def _first_repeated(keys: Iterable[str]) -> str:
 
 _DECODER = json.JSONDecoder(
     parse_float=_number, parse_int=_whole, parse_constant=_constant, object_pairs_hook=_object
+)
+_MARKING_DECODER = json.JSONDecoder(
+    parse_float=_marked(_number), parse_int=_marked(_whole), parse_constant=_marked(_constant)
 )

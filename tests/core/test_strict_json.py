@@ -96,3 +96,20 @@ def test_any_bytes_give_a_value_or_a_fault():
             continue
         assert value == json.loads(data)
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+
+
+@pytest.mark.parametrize(
+    ("data", "path"),
+    [
+        (b'{"alpha": NaN}', ("alpha",)),
+        (b'{"a": {"b": [1, 1e999]}, "c": NaN}', ("a", "b", 1)),
+        (b'{"a": ' + b"1" * 5000 + b"}", ("a",)),
+        (b'{"<b>": NaN}', ()),  # the key could be anything: it is not repeated
+        (b'{"a": NaN, oops', ()),
+    ],
+    ids=["nan", "deep", "digits", "key", "cut"],
+)
+def test_a_refused_number_is_told_with_its_place(data, path):
+    with pytest.raises(JsonFault) as told:
+        loads(data)
+    assert told.value.path == path
