@@ -17,12 +17,12 @@ _PIECES = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
 # Each message adds text at the end only, so a conversation cut short renders as a prefix of the whole.
 CHAT_TEMPLATE = (
     "{{- bos_token }}"
-    f"{{%- if tools %}}{{{{- '{SYSTEM}Tools: ' + (tools | tojson) + '{END}' }}}}{{%- endif %}}"
+    f"{{%- if tools %}}{{{{- '{SYSTEM}Tools: ' }}}}{{{{- tools | tojson }}}}{{{{- '{END}' }}}}{{%- endif %}}"
     "{%- for message in messages %}"
     f"{{{{- {{'system': '{SYSTEM}', 'user': '{USER}', 'assistant': '{ASSISTANT}', 'tool': '{TOOL}'}}"
     "[message['role']] }}"
     "{%- if message['content'] %}{{- message['content'] }}{%- endif %}"
-    "{%- if message['tool_calls'] %}{{- message['tool_calls'] | tojson }}{%- endif %}"
+    "{%- if message.get('tool_calls') %}{{- message['tool_calls'] | tojson }}{%- endif %}"
     f"{{{{- '{END}' }}}}"
     "{%- endfor %}"
     f"{{%- if add_generation_prompt %}}{{{{- '{ASSISTANT}' }}}}{{%- endif %}}"
