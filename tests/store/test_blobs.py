@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import hashlib
 import os
+import secrets
 import socket
 import subprocess
 import sys
@@ -33,9 +34,11 @@ def free_port() -> int:
         return port
 
 
-def s3_settings(port: int, bucket: str = "bucket", secret: str = "secret-key") -> StoreSettings:
+def s3_settings(
+    port: int, bucket: str = "bucket", secret: str = "secret-key", prefix: str = "some/prefix"
+) -> StoreSettings:
     return settings(
-        f"s3://{bucket}/some/prefix",
+        f"s3://{bucket}/{prefix}",
         s3_endpoint_url=f"http://127.0.0.1:{port}",
         aws_access_key_id="access-key",
         aws_secret_access_key=secret,
@@ -44,7 +47,7 @@ def s3_settings(port: int, bucket: str = "bucket", secret: str = "secret-key") -
 
 @pytest.fixture(scope="module")
 def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, Path]]:
-    """The port of an S3 server that checks signatures, and the folder behind it."""
+    """The port of an S3 server that checks signatures, and the folder behind its bucket."""
     home, port = tmp_path_factory.mktemp("s3"), free_port()
     (home / "bucket").mkdir()
     rclone = Path(sys.executable).with_name("rclone")
@@ -64,19 +67,20 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, Path]]:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 0.2):
             break
         time.sleep(0.05)
-    yield port, home / "bucket" / "some" / "prefix"
+    yield port, home / "bucket"
     server.kill()
     server.wait()
 
 
 @pytest.fixture(params=["local", "s3"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Blobs, Path]:
-    """Storage, and the folder where its bytes lie."""
+    """Storage that only this test sees, and the folder where its bytes lie."""
     if request.param == "local":
         folder = tmp_path / "blobs with space"
         return Blobs.open(settings(f"file://{folder}")), folder
-    port, folder = request.getfixturevalue("s3")
-    return Blobs.open(s3_settings(port)), folder
+    port, bucket = request.getfixturevalue("s3")
+    prefix = f"some/{secrets.token_hex(4)}"
+    return Blobs.open(s3_settings(port, prefix=prefix)), bucket / prefix
 
 
 def sha256(data: bytes) -> str:
@@ -208,7 +212,6 @@ def test_objects_move_and_multiply(place: tuple[Blobs, Path], tmp_path: Path) ->
 
 def test_staged_bytes_that_nobody_seals_are_swept(place: tuple[Blobs, Path]) -> None:
     blobs, folder = place
-    blobs.sweep(timedelta(0))
     key = staged(blobs, b"forgotten")
     assert blobs.sweep() == 0
     if folder.name == "blobs with space":  # what a process killed in the middle of an upload leaves
