@@ -19,6 +19,8 @@ PY ?= $(shell for each in python3.11 python3 python3.12 python3.13; do \
 # A busy machine: waiting threads must not spin, and one thread is fastest for the tiny models of the tests.
 TESTING := OMP_WAIT_POLICY=PASSIVE OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
 PYTEST := $(TESTING) $(BIN)/python -m pytest
+# Half of the tests wait for leases and timeouts: one process more than two cores.
+JOBS ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo up test test-long e2e check fmt migrate revision docs base-model golden clean
@@ -56,7 +58,7 @@ up: setup ## Start the service on this machine and stay; Ctrl-C stops everything
 	@$(BIN)/python -m standalone up $(ARGS)
 
 test: setup check ## The gates and the tests (at most 10 minutes on 2 cores)
-	$(PYTEST) -m "not long and not gpu" $(ARGS)
+	$(PYTEST) -n $(JOBS) --dist loadfile -m "not long and not gpu" $(ARGS)
 
 test-long: setup ## The tests that take longer; their figures go to docs/log.md
 	$(PYTEST) -m "long and not gpu" --timeout 14400 $(ARGS)
