@@ -8,6 +8,7 @@ import structlog
 from api.main import create_app
 from api.server import serving
 from api.settings import ApiSettings
+from neftune_store.start import settings_at_start
 
 
 def configure_logs() -> None:
@@ -29,7 +30,7 @@ def configure_logs() -> None:
 def main() -> None:
     """Serve."""
     configure_logs()
-    settings = ApiSettings()
+    settings = settings_at_start(ApiSettings, "api", "Serve the REST API until told to stop.")
     serving(create_app(settings), settings).run()
 
 

@@ -19,6 +19,12 @@ def with_driver(url: str) -> str:
     return url
 
 
+def _postgres(url: str) -> str:
+    if not url.startswith("postgresql+psycopg://"):
+        raise ValueError("it must start with postgresql://")
+    return url
+
+
 def _split(separator: str) -> BeforeValidator:
     def split(given: object) -> object:
         if not isinstance(given, str):
@@ -32,7 +38,7 @@ def _on(given: object) -> object:
     return given.strip().lower() if isinstance(given, str) else given
 
 
-DatabaseUrl = Annotated[str, AfterValidator(with_driver)]
+DatabaseUrl = Annotated[str, AfterValidator(with_driver), AfterValidator(_postgres)]
 Patterns = Annotated[tuple[str, ...], NoDecode, _split(",")]
 Paths = Annotated[tuple[Path, ...], NoDecode, _split(os.pathsep)]
 
@@ -72,7 +78,7 @@ class StoreSettings(BaseSettings):
     @classmethod
     def _known_storage(cls, url: str) -> str:
         if not url.startswith(("file:///", "s3://")):
-            raise ValueError("STORAGE_URL must start with file:/// or s3://")
+            raise ValueError("it must start with file:/// or s3://")
         return url
 
     @model_validator(mode="after")

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from neftune_store.errors import StoreError
+from neftune_store.start import faults
 from standalone.errors import StandaloneError
 from standalone.home import Home
 from standalone.service import Service
@@ -29,8 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (StandaloneError, StoreError) as error:
         _complain(str(error))
     except ValidationError as error:
-        for fault in error.errors():
-            _complain(f"{'.'.join(map(str, fault['loc'])).upper()}: {fault['msg']}")
+        for sentence in faults(error):
+            _complain(sentence)
     except KeyboardInterrupt:
         return INTERRUPTED
     return 1

@@ -6,7 +6,7 @@
     blobs/ models/ work/ datasets and artifacts; base models as <org>/<name>; running jobs
     logs/                one file for each process
 
-Everything is made with mode 0700 or 0600; nothing outside the folder is touched.
+Folders are made with mode 0700, secrets with 0600; nothing outside the folder is touched.
 """
 
 import errno

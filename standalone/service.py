@@ -5,13 +5,14 @@ happens is told to ``say``.
 """
 
 import http.client
+import json
 import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from neftune_store.db import make_engine, migrate, unit_of_work
+from neftune_store.db import is_unavailable, make_engine, migrate, unit_of_work
 from neftune_store.projects import ProjectLedger
 from standalone import address
 from standalone.children import Children, ModuleChild, Say
@@ -45,7 +46,7 @@ class Service:
         self.api_key = self._home.api_key(preset.get_secret_value() if preset else None)
         database_url = self._database()
         redis_url = self._settings.redis_url or self._embedded(EmbeddedRedis(self._home.path))
-        migrate(database_url)
+        self._migrate(database_url)
         self._say("database", "schema is up to date")
         self._ensure_key(database_url)
         env = self._environment(database_url, redis_url)
@@ -74,6 +75,15 @@ class Service:
         self._say(server.name, f"ready after {time.monotonic() - began:.1f} s")
         return str(started)
 
+    def _migrate(self, database_url: str) -> None:
+        try:
+            migrate(database_url)
+        except Exception as fault:
+            if not self._settings.database_url or not is_unavailable(fault):
+                raise
+            reason = str(fault.__cause__ or fault).strip().splitlines()[0]
+            raise ServiceFailed(f"The database in DATABASE_URL does not answer: {reason}") from fault
+
     def _ensure_key(self, database_url: str) -> None:
         engine = make_engine(database_url, pool_size=1, application_name="standalone")
         try:
@@ -85,8 +95,8 @@ class Service:
 
     def _environment(self, database_url: str, redis_url: str) -> dict[str, str]:
         settings, home = self._settings, self._home
-        spool = home.path / "spool"
-        shutil.rmtree(spool, ignore_errors=True)  # what a killed api left half read
+        for name in ("spool", "tmp"):  # what a killed api left half read, what a killed worker left over
+            shutil.rmtree(home.path / name, ignore_errors=True)
         dirs = [str(_BUNDLED), str(home.folder("models")), *filter(None, [settings.models_dirs])]
         env = {name: value for name, value in os.environ.items() if name != "NEFTUNE_API_KEY"}
         return env | {
@@ -99,6 +109,7 @@ class Service:
             "MODEL_CACHE": str(settings.model_cache or home.folder("model-cache")),
             "WORK_DIR": str(home.folder("work")),
             "SPOOL_DIR": str(home.folder("spool")),
+            "TMPDIR": str(home.folder("tmp")),
             "HOST": settings.host,
             "PORT": str(self._port),
             "PYTHONUNBUFFERED": "1",
@@ -107,7 +118,7 @@ class Service:
     def _wait_ready(self, timeout_s: float = 90) -> None:
         """Wait for /readyz; a child that dies meanwhile is told with the end of its log."""
         end = time.monotonic() + timeout_s
-        while not _ready(address.reachable(self._settings.host), self._port):
+        while not (told := _readiness(address.reachable(self._settings.host), self._port)):
             if (dead := self._children.dead()) or time.monotonic() > end:
                 name = dead or "api"
                 log = self._home.log(name)
@@ -116,6 +127,8 @@ class Service:
                 )
             time.sleep(0.1)
         self._say("api", f"ready on {self.url}")
+        if told.get("redis") == "down":
+            self._say("redis", "does not answer at REDIS_URL; jobs wait until it does")
 
 
 # In the order of starting; leaving is the reverse: the worker first, while all else still answers.
@@ -145,12 +158,17 @@ def _end_of(log: Path, began: Mapping[Path, int]) -> str:
     return log.read_bytes()[began.get(log, 0) :][-2000:].decode(errors="replace")
 
 
-def _ready(host: str, port: int) -> bool:
+def _readiness(host: str, port: int) -> dict[str, str]:
+    """Ask the api what it found of its dependencies; nothing as long as it is not ready."""
     line = http.client.HTTPConnection(host, port, timeout=5)
     try:
         line.request("GET", "/readyz")
-        return line.getresponse().status == http.HTTPStatus.OK
-    except (OSError, http.client.HTTPException):
-        return False
+        answer = line.getresponse()
+        if answer.status != http.HTTPStatus.OK:
+            return {}
+        found: dict[str, str] = json.load(answer)["dependencies"]
+        return found
+    except (OSError, http.client.HTTPException, ValueError, KeyError):  # or a stranger on our port
+        return {}
     finally:
         line.close()

@@ -7,13 +7,14 @@ from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from neftune_store.projects import SHORTEST_PRESET
+from neftune_store.settings import DatabaseUrl
 from standalone.errors import HomeUnusable
 
 
 class StandaloneSettings(BaseSettings):
     """Read once, at start-up. What is set here wins over what would be embedded."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
 
     neftune_home: Path | None = Field(None, description="Where everything lies.")
     neftune_api_key: SecretStr | None = Field(
@@ -21,7 +22,9 @@ class StandaloneSettings(BaseSettings):
     )
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int | None = Field(None, ge=1, le=65535, description="Port to listen on; 8000 unless told.")
-    database_url: str | None = Field(None, description="A PostgreSQL of yours instead of the embedded one.")
+    database_url: DatabaseUrl | None = Field(
+        None, description="A PostgreSQL of yours instead of the embedded one."
+    )
     redis_url: str | None = Field(None, description="A Redis of yours instead of the embedded one.")
     storage_url: str | None = Field(None, description="Object storage instead of a folder in the home.")
     allowed_models: str | None = Field(None, description="Patterns of model ids, comma-separated.")

@@ -98,7 +98,7 @@ def _running(home: Home, settings: StandaloneSettings, port: int, console: Conso
         service.stop(lambda: wishes.hurry)
         for number, handler in before.items():
             signal.signal(number, handler)
-        _tell(console, f"Stopped. {kept}")
+        _tell(console, f"Stopped. {kept}".rstrip())
 
 
 def _stay(service: Service, wanted: Callable[[], bool] = lambda: True) -> None:

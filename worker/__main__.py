@@ -4,6 +4,7 @@ from typing import Any
 
 from celery import signals
 
+from neftune_store.start import settings_at_start
 from worker import broker
 from worker.app import create_app
 from worker.drain import Drain
@@ -14,7 +15,7 @@ from worker.tether import die_with_parent
 
 def main() -> None:
     """Start, and run until told to leave."""
-    settings = WorkerSettings()
+    settings = settings_at_start(WorkerSettings, "worker", "Claim jobs and run them, one at a time.")
     configure_logs()
     broker.use_it()
     drain = Drain()

@@ -15,6 +15,7 @@ from neftune_store.bells import ring
 from neftune_store.db import make_engine, unit_of_work
 from neftune_store.reconcile import reconcile_once
 from neftune_store.settings import StoreSettings
+from neftune_store.start import settings_at_start
 from worker.log_setup import configure_logs
 
 log = structlog.get_logger()
@@ -64,7 +65,9 @@ def look_again_and_again(engine: Engine, ringer: Ringer, every: float, leaving: 
 
 def main() -> None:
     """Loop until SIGTERM or Ctrl-C. The looks have a thread of their own: one that hangs delays no exit."""
-    settings = StoreSettings()
+    settings = settings_at_start(
+        StoreSettings, "worker.reconcile", "Find lost jobs and ring for queued ones."
+    )
     configure_logs()
     leaving = threading.Event()
 

@@ -8,8 +8,10 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
+from standalone.settings import StandaloneSettings
 from tests.standalone.instance import Instance, running
 from tests.standalone.processes import IS_ROOT, NOBODY, commands, eventually, modes, of_home, python
 
@@ -102,12 +104,33 @@ def test_a_taken_port_is_told_before_anything_starts(service: Instance, home: Pa
         ({"PORT": "x"}, "PORT: Input should be a valid integer"),
         ({"PORT": "70000"}, "PORT: Input should be less than or equal to 65535"),
         ({"NEFTUNE_API_KEY": "short"}, "NEFTUNE_API_KEY: Value should have at least 16 items"),
+        ({"DATABASE_URL": "mysql://u:p@h/d"}, "DATABASE_URL: it must start with postgresql://"),
+        ({"DATABASE_URL": "postgresql://u:p@127.0.0.1:1/d"}, "The database in DATABASE_URL does not answer"),
+        ({"LEASE_SECONDS": "soon"}, "LEASE_SECONDS: Input should be a valid number"),
         ({"HOST": "256.1.1.1"}, "256.1.1.1 is no address"),
         ({"HOST": "192.0.2.1"}, "Can't listen on 192.0.2.1"),
     ],
 )
 def test_a_wrong_setting_is_named(home: Path, env: dict[str, str], said: str) -> None:
     assert said in refused(Instance(home, **env))
+
+
+def test_a_setting_that_is_empty_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in StandaloneSettings.model_fields:
+        monkeypatch.setenv(name.upper(), "")
+    settings = StandaloneSettings()
+    assert (settings.port, settings.host, settings.neftune_home) == (None, "127.0.0.1", None)
+
+
+def test_a_redis_that_does_not_answer_is_told(home: Path) -> None:
+    with running(home, REDIS_URL="redis://127.0.0.1:1/0") as instance:
+        assert "does not answer at REDIS_URL" in instance.said()
+
+
+def test_temporary_files_of_processes_lie_in_the_home(service: Instance) -> None:
+    for name in ("-m api", "-m worker"):
+        environ = psutil.Process(service.child(name)).environ()
+        assert environ["TMPDIR"] == str(service.home / "tmp")
 
 
 @pytest.mark.parametrize("name", ["-m api", "-m worker", "-m worker.reconcile"])
