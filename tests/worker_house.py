@@ -30,7 +30,7 @@ from neftune_store.bells import ring
 from neftune_store.blobs import Blobs, blob_key
 from neftune_store.datasets import Dataset, DatasetLedger
 from neftune_store.db import make_engine, unit_of_work
-from neftune_store.events import events_after
+from neftune_store.events import events_after, feed_after
 from neftune_store.job import Job
 from neftune_store.jobs import JobLedger
 from neftune_store.projects import ProjectLedger
@@ -227,6 +227,13 @@ class House:
         """List what has happened."""
         with unit_of_work(self.engine) as session:
             return events_after(session, job.project_id, job.id, 0, 1000)
+
+    def feed(self, job: Job) -> list[str]:
+        """Name what a follower hears, in its order: facts, and metrics as their steps."""
+        with unit_of_work(self.engine) as session:
+            heard = feed_after(session, job.id, 0)
+        named = {"event": lambda data: data["name"], "metric": lambda data: f"step {data['step']}"}
+        return [named[item.kind](item.data) for item in heard if item.kind in named]
 
     def steps(self, job: Job) -> list[int]:
         """List the steps that have a metric row."""

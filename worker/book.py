@@ -6,11 +6,13 @@ Every write stands under the claim's fence; ``LeaseLost`` from here means: stop,
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import groupby
 
 import structlog
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
+from neftune_core.messages import Event, Metric
 from neftune_store import runs
 from neftune_store.db import is_unavailable, unit_of_work
 from neftune_store.errors import IntentChanged, LeaseLost
@@ -58,10 +60,14 @@ class Book:
     def write(self, batch: Batch) -> None:
         """Write what the runner said."""
         with unit_of_work(self._engine) as session:
-            if batch.metrics:
-                runs.write_metrics(session, self._claim, batch.metrics, progress=batch.progress)
-            for name, data in batch.events:
-                runs.add_event(session, self._claim, name, data)
+            for _, group in groupby(batch.said, type):  # so that a follower hears all in the runner's order
+                said = list(group)
+                rows = [(one.step, one.values) for one in said if isinstance(one, Metric)]
+                if rows:
+                    runs.write_metrics(session, self._claim, rows, progress=batch.progress)
+                for fact in said:
+                    if isinstance(fact, Event):
+                        runs.add_event(session, self._claim, fact.name, fact.data)
             if batch.resolved is not None:
                 runs.set_resolved(session, self._claim, batch.resolved)
 

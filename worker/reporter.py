@@ -7,7 +7,7 @@ patience; the SQL is the store's.
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import structlog
@@ -27,19 +27,17 @@ log = structlog.get_logger()
 class Batch:
     """What waits to be written together."""
 
-    metrics: list[tuple[int, Mapping[str, float | None]]] = field(default_factory=list)
-    events: list[tuple[str, dict[str, object]]] = field(default_factory=list)
+    said: list[Metric | Event] = field(default_factory=list)  # in the order in which it was said
     progress: dict[str, object] | None = None
     resolved: dict[str, object] | None = None
     since: float = 0.0
 
     def __bool__(self) -> bool:
-        return bool(self.metrics or self.events)
+        return bool(self.said)
 
     def full(self, now: float) -> bool:
         """Tell whether it is time to write."""
-        waiting = len(self.metrics) + len(self.events)
-        return waiting >= FLUSH_ROWS or (waiting > 0 and now - self.since >= FLUSH_SECONDS)
+        return len(self.said) >= FLUSH_ROWS or (bool(self.said) and now - self.since >= FLUSH_SECONDS)
 
 
 Write = Callable[[Batch], None]
@@ -97,11 +95,11 @@ class Reporter:
             self._batch.since = time.monotonic()
         match message:
             case Metric():
-                self._batch.metrics.append((message.step, message.values))
+                self._batch.said.append(message)
                 self._batch.progress = self._progress(message)
             case Event():
                 self._note_plan(message)
-                self._batch.events.append((message.name, message.data))
+                self._batch.said.append(message)
             case Checkpoint():
                 pass  # kept from the release on that can resume
         return True

@@ -23,6 +23,14 @@ def test_a_job_is_claimed_run_published_and_settled(busy_house: House) -> None:
     assert [name for name in names if name[:4] == "run."] == ["run.started", "run.planned", "run.completed"]
 
 
+def test_a_follower_hears_all_in_the_order_of_the_runner(busy_house: House) -> None:
+    job = busy_house.submit("steps=2")  # so short that all of it is written in one batch
+    busy_house.wait(job, "succeeded")
+    heard = busy_house.feed(job)
+    said = heard[heard.index("run.planned") : heard.index("job.succeeded")]
+    assert said == ["run.planned", "step 0", "step 1", "step 2", "run.completed"]
+
+
 def test_artifacts_are_the_bytes_of_the_runner_under_their_hashes(busy_house: House) -> None:
     job = busy_house.submit("steps=2")
     busy_house.wait(job, "succeeded")
