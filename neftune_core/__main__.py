@@ -33,10 +33,10 @@ def parser() -> argparse.ArgumentParser:
         description="Train from a JobSpec (JSON) and a dataset (JSON lines, JSON array, CSV or Parquet). "
         "Exit status: 0 done, 1 failed, 75 stopped by SIGTERM between two steps.",
     )
-    run.add_argument("spec", type=Path, metavar="SPEC.json", help="what to train; the fields of POST /jobs")
-    run.add_argument("rows", type=Path, metavar="ROWS", help="the dataset's file")
+    run.add_argument("spec", type=_file, metavar="SPEC.json", help="what to train; the fields of POST /jobs")
+    run.add_argument("rows", type=_file, metavar="ROWS", help="the dataset's file")
     run.add_argument("out", type=Path, metavar="OUT_DIR", help="where adapter or model and record.json go")
-    run.add_argument("--validation-rows", type=Path, metavar="PATH", help="held-out rows instead of a split")
+    run.add_argument("--validation-rows", type=_file, metavar="PATH", help="held-out rows instead of a split")
     run.add_argument(
         "--model-dir", type=Path, metavar="DIR", help="the base model; else sought under MODELS_DIRS"
     )
@@ -63,6 +63,13 @@ def parser() -> argparse.ArgumentParser:
         "--repetition-penalty", type=float, default=1.0, metavar="X", help="the paper used 1.2"
     )
     return top
+
+
+def _file(named: str) -> Path:
+    path = Path(named)
+    if not path.is_file():
+        raise argparse.ArgumentTypeError(f"there is no file {named}")
+    return path
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

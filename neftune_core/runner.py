@@ -105,7 +105,8 @@ def read_spec(path: Path) -> JobSpec:
         return JobSpec.model_validate_json(path.read_bytes())
     except ValidationError as error:
         told = "; ".join(
-            f"{'.'.join(map(str, fault.loc))}: {fault.msg}" for fault in faults_of(error, JobSpec)
+            ": ".join(filter(None, (".".join(map(str, fault.loc)), fault.msg)))
+            for fault in faults_of(error, JobSpec)
         )
         raise SpecError(f"{path.name}: {told}") from error
 

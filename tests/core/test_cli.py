@@ -276,6 +276,17 @@ def test_a_model_is_found_by_its_id_under_models_dirs(base, rows, tmp_path):
     assert failed.code == "model_not_available"
 
 
+def test_a_file_that_is_missing_is_named_at_once(rows, tmp_path, capsys):
+    spec = write_spec(tmp_path)
+
+    for given in (["nope.json", rows], [spec, "nope.jsonl"], [spec, rows, "--validation-rows", "nope"]):
+        with pytest.raises(SystemExit) as ended:
+            main(["run", *map(str, given), str(tmp_path / "out")])
+        assert ended.value.code == 2
+        assert "there is no file nope" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_help_is_fast_and_loads_nothing_heavy():
     told = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "neftune_core", "run", "--help"],
