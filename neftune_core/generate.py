@@ -15,6 +15,7 @@ import torch
 from neftune_core import prompts
 from neftune_core.errors import SpecError
 from neftune_core.model import Numerics, hush_libraries, load_adapter, load_base, load_tokenizer
+from neftune_core.prompts_spans import Span
 from neftune_core.rows import Message, Row
 from neftune_core.tokenise import beginning, encoded, special_ids
 
@@ -63,7 +64,7 @@ class Answerer:
         answer: str = self.tokenizer.decode(whole[0, len(prompt) :], skip_special_tokens=True)
         return answer.strip()
 
-    def _encode(self, spans: Sequence[prompts.Span]) -> list[int]:
+    def _encode(self, spans: Sequence[Span]) -> list[int]:
         begin = [] if self.template == "chat" else beginning(self.tokenizer)
         [(_, ids, _)] = encoded([(0, spans)], self.tokenizer)
         return [*begin, *ids.tolist()]

@@ -1,16 +1,16 @@
 """Turns a row into text with marks: what is trained on, and what belongs to the template.
 
-A :class:`Span` whose ``special`` is false came from the dataset: its text is data even where it looks like
-``<|im_start|>``, and is encoded without special tokens, so that no row can forge a role. The
-beginning-of-text token is put first by who encodes, except where a model's own chat template writes it.
-Knows no ids and no torch.
+The beginning-of-text token is put first by who encodes, except where a model's own chat template writes
+it. Knows no ids and no torch.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from dataclasses import replace
+from typing import Literal
 
 from neftune_core.errors import TemplateError
+from neftune_core.prompts_chat import chat
+from neftune_core.prompts_spans import Span, TokenizerLike, Wish
 from neftune_core.prompts_text import answer_text, asked, tools_text
 from neftune_core.rows_canonical import Message, Row
 
@@ -30,23 +30,6 @@ VICUNA_SYSTEM = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
-    """A piece of the text of one example."""
-
-    text: str
-    trained: bool = False
-    special: bool = False
-
-
-class TokenizerLike(Protocol):
-    """What a template needs to know of a tokenizer; transformers' tokenizers are such."""
-
-    chat_template: str | None
-    eos_token: str | None
-    bos_token: str | None
-
-
 def resolve_template(name: str, source_format: str, has_chat_template: bool) -> Template:
     """Give the template that ``auto`` stands for, by the form of the rows."""
     if name in ("alpaca", "vicuna", "chat", "plain"):
@@ -62,14 +45,6 @@ _AUTO: dict[str, Template] = {
     "text": "plain",
     "prompt_completion": "plain",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What a renderer is asked for: is text outside answers trained on; is a next turn to be opened."""
-
-    everything: bool = False
-    opened: bool = False
 
 
 def render(
@@ -105,8 +80,6 @@ Renderer = Callable[[Row, TokenizerLike, Wish], Iterable[Span]]
 
 def _renderer(template: Template) -> Renderer:
     if template == "chat":
-        from neftune_core.prompts_chat import chat  # noqa: PLC0415 - only who needs it loads Jinja
-
         return chat
     return _BUILT_IN[template]
 

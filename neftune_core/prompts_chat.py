@@ -12,8 +12,8 @@ from itertools import pairwise
 from typing import Any
 
 from neftune_core.errors import TemplateError
-from neftune_core.prompts import Span, TokenizerLike, Wish
 from neftune_core.prompts_jinja import ChatTemplate, compiled
+from neftune_core.prompts_spans import Span, TokenizerLike, Wish
 from neftune_core.prompts_text import answer_text, arguments_of, asked, tools_text
 from neftune_core.rows_canonical import Message, Row
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neftune_core.errors import NoTrainableTokens
-from neftune_core.prompts import Span
+from neftune_core.prompts_spans import Span
 
 _AT_ONCE = 1000  # rows
 DROPPED_ALLOWED = 0.1

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from neftune_core.errors import NoTrainableTokens
-from neftune_core.prompts import Span, render
+from neftune_core.prompts import render
+from neftune_core.prompts_spans import Span
 from neftune_core.rows import Message, Row
 from neftune_core.tokenise import beginning, prepare, refuse_if_mostly_dropped
 from tests.core.tiny import make_rows, make_tokenizer
