@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _show(service: Service, home: Home, console: Console) -> int:
     from standalone.demo import run_demo  # noqa: PLC0415 - `up` needs nothing of it
 
-    return run_demo(service.url, service.api_key, home.folder("demo"), console)
+    return run_demo(service.url, service.api_key, home.folder("demo"), console, service.stopping)
 
 
 def _settings(arguments: argparse.Namespace) -> StandaloneSettings:

@@ -8,6 +8,7 @@ import http.client
 import json
 import os
 import shutil
+import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -37,6 +38,7 @@ class Service:
         self._port = port
         self._say = say
         self._children = Children(say)
+        self._stopping = threading.Event()
         self._began: dict[Path, int] = {}  # how long each log was before this start
 
     def start(self) -> None:
@@ -61,7 +63,12 @@ class Service:
 
     def stop(self, hurry: Callable[[], bool] = lambda: False) -> None:
         """Stop all: worker, reconciler, api, then the servers."""
+        self._stopping.set()
         self._children.stop(hurry)
+
+    def stopping(self) -> bool:
+        """Tell whether somebody has asked it to stop."""
+        return self._stopping.is_set()
 
     def _database(self) -> str:
         if self._settings.database_url:

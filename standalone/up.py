@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from types import FrameType
 
 from rich.console import Console
@@ -21,6 +21,7 @@ from standalone.settings import StandaloneSettings
 
 DEFAULT_PORT = 8000
 _TICK_S = 0.2
+_LEAVING_S = 5.0  # for the demo to give the terminal back as it was, cursor and all
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 Demo = Callable[[Service, Home], int]
@@ -55,7 +56,7 @@ def up(settings: StandaloneSettings, console: Console) -> int:
 
 def demo(settings: StandaloneSettings, console: Console, show: Demo) -> int:
     """Start the service in a home and on a port of its own, show the main job, stop."""
-    with Home(settings.home("neftune-demo")) as home:
+    with Home(settings.home("neftune-demo")) as home, ExitStack() as afterwards:
         port = settings.port or address.free_port(settings.host)
         address.check(settings.host, port)
         with _running(home, settings, port, console) as service:
@@ -63,6 +64,7 @@ def demo(settings: StandaloneSettings, console: Console, show: Demo) -> int:
             shown = threading.Thread(
                 target=lambda: outcome.append(show(service, home)), name="demo", daemon=True
             )
+            afterwards.callback(shown.join, _LEAVING_S)
             shown.start()
             _stay(service, shown.is_alive)
     return outcome[0] if outcome else 1  # without an outcome the thread has told its traceback

@@ -4,6 +4,7 @@ Every step checks what it got; the first that is not as it should be ends the de
 """
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -42,26 +43,28 @@ def spec(dataset_id: str) -> dict[str, Any]:
     }
 
 
-def tell(base_url: str, api_key: str, out_dir: Path, console: Console) -> int:
+def tell(base_url: str, api_key: str, out_dir: Path, console: Console, stopping: Callable[[], bool]) -> int:
     """Run the main job against a running service; 0 if all went well, else 1 and why."""
     began = time.monotonic()
     try:
         with Client(base_url, api_key) as client:
-            _chapters(client, Path(out_dir), console)
+            _chapters(client, Path(out_dir), console, stopping)
     except DemoFailed as failure:
+        if stopping():  # by Ctrl-C: whoever pressed it knows why
+            return 1
         console.print(f"\nThe demo failed: {failure}", style="red", markup=False, highlight=False)
         return 1
     _say(console, f"\nDone in {time.monotonic() - began:.0f} s.")
     return 0
 
 
-def _chapters(client: Client, out: Path, console: Console) -> None:
+def _chapters(client: Client, out: Path, console: Console, stopping: Callable[[], bool]) -> None:
     client.wait_ready()
     rows = client.upload(dataset.PATH, "lighthouse keeper")
     _say(console, f"\n1. Dataset {rows['id']}: {rows['rows']} rows, sha256 {rows['sha256']}")
     job = client.submit(spec(rows["id"]))
     _say(console, f"2. Job {job['id']}: LoRA on {MODEL}, alpha {ALPHA:g}; a worker takes it")
-    curve = watch(follow(client, job["id"]), console)
+    curve = watch(follow(client, job["id"], stopping), console)
     _succeeded(client, job["id"], curve)
     _noise(curve, console)
     folder = _adapter(client, job["id"], out / job["id"], console)

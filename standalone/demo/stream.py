@@ -6,7 +6,7 @@ that ends a job.
 
 import json
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,8 +30,8 @@ class Message:
     data: dict[str, Any]
 
 
-def follow(client: Client, job_id: str) -> Iterator[Message]:
-    """Give every message of a job once, in order, until the one that ends it."""
+def follow(client: Client, job_id: str, stopping: Callable[[], bool] = lambda: False) -> Iterator[Message]:
+    """Give every message of a job once, in order, until the one that ends it or the service stops."""
     last, tries = "", 0
     while True:
         try:
@@ -42,6 +42,8 @@ def follow(client: Client, job_id: str) -> Iterator[Message]:
                     return
         except httpx.HTTPError:
             pass  # the next connection goes on after the last message
+        if stopping():
+            raise DemoFailed("The service was stopped.")
         tries += 1
         if tries >= _TRIES:
             raise DemoFailed(f"The stream of {job_id} brought nothing in {_TRIES} connections.")

@@ -38,7 +38,7 @@ ANSWERS = {
 }
 
 
-def _run(tmp_path, changed, seen=None):
+def _run(tmp_path, changed, seen=None, stopping=lambda: False):
     def answer(request):
         if seen is not None:
             seen.append(request)
@@ -46,7 +46,7 @@ def _run(tmp_path, changed, seen=None):
 
     console = Console(file=io.StringIO(), width=200)
     with service(answer) as url:
-        code = run_demo(url, "key", tmp_path, console)
+        code = run_demo(url, "key", tmp_path, console, stopping)
     return code, console.file.getvalue()
 
 
@@ -62,6 +62,12 @@ def test_a_failed_job_is_told_with_code_detail_and_the_end_of_its_log(tmp_path):
     assert code == 1
     assert "failed: nan_loss: The loss was NaN." in text
     assert "the last words" in text
+
+
+def test_who_stops_the_service_is_told_nothing(tmp_path):
+    code, text = _run(tmp_path, {"/jobs/job_1/stream": Answer(b"", 503)}, stopping=lambda: True)
+    assert code == 1
+    assert "failed" not in text
 
 
 def test_a_refused_dataset_is_told_with_its_faults(tmp_path):

@@ -34,6 +34,8 @@ def test_a_broken_stream_goes_on_after_the_last_message():
     def answer(request):
         last = int(request.headers.get("last-event-id", 0))
         asked.append(last)
+        if len(asked) > 3:  # it asks for what it has: end this
+            return Answer(b"", 404)
         return Answer(
             b"".join(FEED[last : last + 2]) + b"data: {half", length=100_000
         )  # then the line breaks
@@ -48,6 +50,22 @@ def test_a_server_error_is_tried_again():
     answers = iter([Answer(b"", 503), Answer(b"".join(FEED))])
     with service(lambda _: next(answers)) as url, Client(url, "key") as client:
         assert len(list(follow(client, "job_1"))) == len(FEED)
+
+
+def test_a_service_that_is_stopping_is_not_tried_again():
+    asked = []
+
+    def answer(request):
+        asked.append(request)
+        return Answer(FEED[0], length=100_000)
+
+    with (
+        service(answer) as url,
+        Client(url, "key") as client,
+        pytest.raises(DemoFailed, match="stopped"),
+    ):
+        list(follow(client, "job_1", lambda: True))
+    assert len(asked) == 1
 
 
 def test_a_refusal_is_not_tried_again():
