@@ -18,7 +18,7 @@ import torch
 from . import pretrain, quiz, tokenizer
 from .corpus import texts
 from .folder import write
-from .recipe import SEED, STEPS, TEXTS, THREADS
+from .recipe import QUESTIONS, SEED, STEPS, TEXTS, THREADS
 
 log = structlog.get_logger()
 
@@ -29,16 +29,22 @@ def main() -> None:
     parser.add_argument("out", type=Path, metavar="OUT_DIR", help="folder to write; made if missing")
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--minutes", type=float, help="limit by the clock; the weights then depend on it")
+    parser.add_argument("--questions", type=int, default=QUESTIONS, help="how many the card's quiz asks")
     asked = parser.parse_args()
     torch.set_num_threads(THREADS)
     words = tokenizer.train(islice(texts(SEED), TEXTS))
     model = pretrain.build(words)
     measured = pretrain.pretrain(model, words, pretrain.Plan(asked.steps, asked.minutes))
-    exact, wrong = quiz.score(model, words)
-    for question, said in wrong:
+    told = quiz.score(model, words, asked.questions)
+    for question, said in told.wrong:
         log.info("quiz.wrong", question=question, said=said)
-    write(asked.out, model, words, measured, exact)
-    log.info("base_model.written", out=str(asked.out), exact_answers=exact, held_out=measured.held_out_loss)
+    write(asked.out, model, words, measured, told)
+    log.info(
+        "base_model.written",
+        out=str(asked.out),
+        exact_answers=told.exact,
+        held_out=measured.held_out_loss,
+    )
 
 
 if __name__ == "__main__":

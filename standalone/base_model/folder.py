@@ -9,12 +9,13 @@ from transformers import LlamaForCausalLM
 
 from .corpus import BOS, END, PAD
 from .pretrain import Measured
+from .quiz import Quiz
 from .tokenizer import settings
 
 CARD = Path(__file__).with_name("card.md")
 
 
-def write(out: Path, model: LlamaForCausalLM, tokenizer: Tokenizer, measured: Measured, exact: float) -> None:
+def write(out: Path, model: LlamaForCausalLM, tokenizer: Tokenizer, measured: Measured, quiz: Quiz) -> None:
     """Write everything; what is there already is replaced."""
     out.mkdir(parents=True, exist_ok=True)
     _json(out / "config.json", _config(model))
@@ -23,7 +24,7 @@ def write(out: Path, model: LlamaForCausalLM, tokenizer: Tokenizer, measured: Me
     tokenizer.save(str(out / "tokenizer.json"))
     weights = {name: weight.detach().contiguous() for name, weight in model.named_parameters()}  # tied: once
     save_file(weights, out / "model.safetensors", metadata={"format": "pt"})
-    (out / "README.md").write_text(_card(model, measured, exact), encoding="utf-8")
+    (out / "README.md").write_text(_card(model, measured, quiz), encoding="utf-8")
 
 
 def _config(model: LlamaForCausalLM) -> dict[str, object]:
@@ -39,14 +40,15 @@ def _generation(tokenizer: Tokenizer) -> dict[str, object]:
 _IDS = {"bos": BOS, "eos": END, "pad": PAD}
 
 
-def _card(model: LlamaForCausalLM, measured: Measured, exact: float) -> str:
+def _card(model: LlamaForCausalLM, measured: Measured, quiz: Quiz) -> str:
     return CARD.read_text(encoding="utf-8").format(
         parameters=sum(weight.numel() for weight in model.parameters()),
         steps=measured.steps,
         tokens=measured.tokens,
         train_loss=measured.train_loss,
         held_out_loss=measured.held_out_loss,
-        exact=exact,
+        exact=quiz.exact,
+        questions=quiz.questions,
     )
 
 

@@ -1,5 +1,6 @@
 """How often the model answers exactly as our text does, asked one question at a time."""
 
+from dataclasses import dataclass
 from random import Random
 
 import torch
@@ -11,6 +12,19 @@ from .exchange import Exchange
 from .skills import draw
 
 QUIZ_SEED = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Quiz:
+    """How many were asked, and the questions that went wrong with what was said."""
+
+    questions: int
+    wrong: tuple[tuple[str, str], ...]
+
+    @property
+    def exact(self) -> float:
+        """Give the share of exact answers."""
+        return 1 - len(self.wrong) / self.questions
 
 
 def answer(model: LlamaForCausalLM, tokenizer: Tokenizer, asked: str, longest: int = 60) -> str:
@@ -38,14 +52,12 @@ def questions(count: int) -> list[Exchange]:
     return drawn
 
 
-def score(
-    model: LlamaForCausalLM, tokenizer: Tokenizer, count: int = 200
-) -> tuple[float, list[tuple[str, str]]]:
-    """Give the share of exact answers, and the questions that went wrong with what was said."""
+def score(model: LlamaForCausalLM, tokenizer: Tokenizer, count: int) -> Quiz:
+    """Ask so many questions and compare the answers with ours."""
     wrong = []
     for asked in questions(count):
         text = f"{asked.context}\n{asked.question}" if asked.context else asked.question
         said = answer(model, tokenizer, text)
         if said != asked.answer:
             wrong.append((text, said))
-    return 1 - len(wrong) / count, wrong
+    return Quiz(count, tuple(wrong))

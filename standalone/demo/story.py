@@ -33,7 +33,7 @@ def spec(dataset_id: str) -> dict[str, Any]:
         "noise": {"clean_loss_every": 5},
         "lora": {"r": 16, "lora_alpha": 32},
         "training": {
-            "epochs": 6,
+            "epochs": 10,
             "batch_size": 16,
             "learning_rate": 2e-3,
             "max_length": 256,
