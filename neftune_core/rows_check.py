@@ -5,6 +5,7 @@ Knows the forms a row may have; knows nothing of files or lines.
 
 import difflib
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -25,6 +26,8 @@ from neftune_core.rows_schema import (
     keys_of,
 )
 
+FLAWS_TOLD = 100  # of one row: a row of a megabyte has room for half a million
+
 _ROLES = {
     ChatMessage: ("system", "developer", "user", "assistant", "tool"),
     Turn: ("human", "gpt", "system", "function_call", "observation", "tool", "user", "assistant"),
@@ -42,8 +45,8 @@ def form_of(value: object) -> Format | Flaw:
 
 
 def flaws_of(value: dict[str, Any], form: Format) -> list[Flaw]:
-    """List what keeps this value from being a row of this form."""
-    return list(_flaws(value, form))
+    """List what keeps this value from being a row of this form, the first hundred things."""
+    return list(islice(_flaws(value, form), FLAWS_TOLD))
 
 
 def decode(data: bytes, form: Format) -> AnyRow | Flaw:

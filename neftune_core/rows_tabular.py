@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,11 @@ from neftune_core.rows_limits import Limits
 MEMORY_BYTES = 3 * 1024**3  # address space, of which the libraries' mappings alone take over one gigabyte
 CPU_SECONDS = 600
 WALL_SECONDS = 900
+
+# Text in a Parquet file shrinks five or ten times, and by more where rows repeat a prompt; a bomb, a million
+# times. A dataset that says less than this is small either way.
+UNPACKS_TO = 100  # times the file
+UNPACKS_FREELY = 64 * 1024**2  # bytes
 
 _REFUSALS = {"dataset_too_large": DatasetTooLarge, "dataset_format": UnknownFormat}
 
@@ -38,6 +43,8 @@ def convert(path: Path, out_path: Path, limits: Limits) -> None:
 
 def _run(path: Path, out_path: Path, limits: Limits) -> Mapping[str, Any]:
     command = [sys.executable, "-I", "-m", "neftune_core.tabular_child"]
+    most = max(UNPACKS_FREELY, UNPACKS_TO * path.stat().st_size)
+    limits = replace(limits, max_bytes=min(limits.max_bytes, most))
     asked = {
         "path": str(path),
         "out_path": str(out_path),

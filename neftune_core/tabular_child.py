@@ -8,12 +8,15 @@ import csv
 import json
 import resource
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping
+from itertools import count
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TextIO
 
 from neftune_core.rows_faults import DatasetTooLarge, plain
 from neftune_core.rows_schema import FORMS, format_of
+from neftune_core.strict_json import JsonFault, loads
 
 BATCH_ROWS = 256
 MAX_COLUMNS = 1000
@@ -84,7 +87,7 @@ def _limit(memory_bytes: int, cpu_seconds: int) -> None:
 def _csv(path: Path, limits: Mapping[str, int]) -> Iterator[dict[str, Any]]:
     csv.field_size_limit(limits["max_row_bytes"])
     with path.open(encoding="utf-8-sig", newline="", errors="strict") as file:
-        reader = csv.reader(_without_nul(file), strict=True)
+        reader = csv.reader(_lines(file, limits["max_row_bytes"]), strict=True)
         try:
             header = [name.strip() for name in next(reader, [])]
             _refuse_header(header)
@@ -98,8 +101,14 @@ def _csv(path: Path, limits: Mapping[str, int]) -> Iterator[dict[str, Any]]:
             raise Refused("dataset_encoding", told, reader.line_num + 1) from None
 
 
-def _without_nul(lines: Iterator[str]) -> Iterator[str]:
-    for number, line in enumerate(lines, 1):
+def _lines(file: TextIO, max_chars: int) -> Iterator[str]:
+    """Read lines, never one of any length: the parser would take it whole before it looks at a cell."""
+    for number in count(1):
+        line = file.readline(max_chars + 1)
+        if not line:
+            return
+        if len(line) > max_chars:
+            raise Refused("row_too_long", f"The row is longer than {max_chars:,} bytes.", number)
         if "\0" in line:
             raise Refused("forbidden_character", "Holds a NUL character.", number)
         yield line
@@ -114,10 +123,16 @@ def _known(error: csv.Error) -> str:
 def _refuse_header(header: list[str]) -> None:
     if format_of(header) is None:
         raise Refused("dataset_format", f"The first line must name the columns, with commas: {FORMS}.")
-    twice = [name for name in header if header.count(name) > 1]
-    if twice or len(header) > MAX_COLUMNS:
-        told = f"a column twice ({plain(twice[0])})" if twice else f"more than {MAX_COLUMNS} columns"
-        raise Refused("duplicate_key" if twice else "dataset_format", f"The header has {told}.", 1)
+    if len(header) > MAX_COLUMNS:
+        raise Refused("dataset_format", f"The header has more than {MAX_COLUMNS} columns.", 1)
+    _refuse_twice(header)
+
+
+def _refuse_twice(names: list[str]) -> None:
+    """A row holds a name once; of two columns the first would be lost without a word."""
+    for name, times in Counter(names).items():
+        if times > 1:
+            raise Refused("duplicate_key", f"The file has a column twice ({plain(name)}).", 1)
 
 
 def _csv_row(header: list[str], cells: list[str], line: int) -> dict[str, Any]:
@@ -135,9 +150,9 @@ def _csv_row(header: list[str], cells: list[str], line: int) -> dict[str, Any]:
 
 def _json_cell(cell: str, name: str, line: int) -> Any:
     try:
-        return json.loads(cell)
-    except (ValueError, RecursionError):
-        raise Refused("json_invalid", f"The cell of {name} must hold JSON.", line) from None
+        return loads(cell.encode())
+    except JsonFault as fault:
+        raise Refused(fault.code, f"In the cell of {name}: {fault.msg}", line) from None
 
 
 def _parquet(path: Path, limits: Mapping[str, int]) -> Iterator[dict[str, Any]]:
@@ -153,6 +168,7 @@ def _parquet(path: Path, limits: Mapping[str, int]) -> Iterator[dict[str, Any]]:
             raise Refused("dataset_format", f"The file has more than {MAX_COLUMNS} columns.")
         if format_of(file.schema_arrow.names) is None:
             raise Refused("dataset_format", f"The columns have none of the known forms: {FORMS}.")
+        _refuse_twice(file.schema_arrow.names)
         yield from _batches(file, limits)
     except pa.ArrowMemoryError:
         raise DatasetTooLarge("The file unpacks to more than can be read.") from None

@@ -315,6 +315,13 @@ def test_the_first_hundred_faults_are_listed_and_all_are_counted():
     assert found.faults[99].line == 101
 
 
+def test_one_row_tells_a_hundred_faults_at_most():
+    """A row of a megabyte has room for half a million, and each would be held and worded."""
+    with pytest.raises(InvalidDataset) as caught:
+        scan(b'{"messages": [' + b",".join([b"1"] * 300_000) + b"]}")
+    assert caught.value.counts == {"wrong_type": 100}
+
+
 @pytest.mark.parametrize("first_line", [b'{"text": "cut o\n', b"{]\n"])
 def test_a_broken_first_line_is_a_fault_of_that_line(first_line):
     assert first(first_line + jsonl(TEXT))[:2] == (1, "json_invalid")
@@ -460,3 +467,4 @@ def test_reading_a_bad_file_tells_what_is_wrong(tmp_path):
     with pytest.raises(InvalidDataset) as caught:
         list(read_rows(path))
     assert caught.value.faults[0].line == 2
+    assert str(caught.value).startswith("1 fault in the rows.")

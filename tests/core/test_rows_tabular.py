@@ -75,6 +75,35 @@ def test_csv_without_a_good_header_is_refused(tmp_path, header):
         list(read_rows(path))
 
 
+@pytest.mark.parametrize(
+    ("cell", "code"),
+    [
+        ('[{"role": "user", "role": "assistant", "content": "a"}]', "duplicate_key"),
+        ('[{"role": "assistant", "content": "a", "weight": NaN}]', "non_finite_number"),
+        ('[{"role": "assistant", "content": "a", "weight": 1e999}]', "non_finite_number"),
+        ("[" * 1000 + "]" * 1000, "too_deep"),
+        ('[{"role": "assistant", "content": "\\ud800"}]', "lone_surrogate"),
+        ('[{"role": "assistant", "content": "\\u0000"}]', "forbidden_character"),
+        ("[{", "json_invalid"),
+    ],
+)
+def test_json_in_a_csv_cell_is_read_as_strictly_as_a_line(tmp_path, cell, code):
+    quoted = cell.replace('"', '""')
+    assert refused(csv_file(tmp_path, f'messages\n"{quoted}"\n')) == (2, code)
+
+
+def test_a_csv_line_is_never_held_whole_when_it_is_too_long(tmp_path):
+    path = csv_file(tmp_path, "prompt,completion\na,b\n" + "a" * 5000)
+    assert refused(path, max_row_bytes=4096) == (3, "row_too_long")
+
+
+def test_a_header_of_a_hundred_thousand_columns_costs_little(tmp_path, monkeypatch):
+    monkeypatch.setattr(rows_tabular, "CPU_SECONDS", 5)
+    header = ",".join(["text", *(f"c{number}" for number in range(100_000))])
+    with pytest.raises(UnknownFormat, match="1000 columns"):
+        convert(csv_file(tmp_path, header + "\n"), tmp_path / "out", Limits())
+
+
 def test_an_unknown_column_is_a_fault_of_the_rows(tmp_path):
     with pytest.raises(InvalidDataset) as caught:
         list(read_rows(csv_file(tmp_path, "instruction,ouput,output\na,b,c\n")))
@@ -119,6 +148,25 @@ def test_a_parquet_bomb_is_too_large(tmp_path, value_bytes, rows):
     with pytest.raises(DatasetTooLarge):
         convert(path, out, SMALL if rows == 600 else Limits(max_bytes=20_000_000))
     assert not out.exists()
+
+
+def test_a_small_parquet_file_may_not_unpack_to_gigabytes_even_within_the_limit(tmp_path):
+    path = bomb(tmp_path / "rows", value_bytes=1_000_000, rows=2000)
+    with pytest.raises(DatasetTooLarge):
+        convert(path, tmp_path / "out", Limits(max_bytes=2**40))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_parquet_file_of_equal_rows_is_no_bomb(tmp_path):
+    path = bomb(tmp_path / "rows", value_bytes=1000, rows=20_000)
+    convert(path, tmp_path / "out", Limits())
+    assert (tmp_path / "out").stat().st_size > 20_000_000
+
+
+def test_a_parquet_column_twice_is_refused(tmp_path):
+    column = pa.array(["a"])
+    pq.write_table(pa.Table.from_arrays([column, column], names=["text", "text"]), tmp_path / "rows")
+    assert refused(tmp_path / "rows") == (1, "duplicate_key")
 
 
 def test_more_rows_than_allowed_are_refused_before_they_are_read(tmp_path):
@@ -169,6 +217,7 @@ def test_the_child_gets_no_secret_of_ours(tmp_path, monkeypatch):
 
 def test_a_child_that_takes_too_much_time_is_ended(tmp_path, monkeypatch):
     monkeypatch.setattr(rows_tabular, "CPU_SECONDS", 1)
+    monkeypatch.setattr(rows_tabular, "UNPACKS_FREELY", 10**12)
     path = bomb(tmp_path / "rows", value_bytes=900_000, rows=100_000)
     with pytest.raises(DatasetTooLarge, match="read"):
         convert(path, tmp_path / "out", Limits(max_bytes=10**12))
