@@ -59,6 +59,11 @@ class Deciding:
                 self._check = self._table = Table(scanner, self._limits, self._spool_dir)
         self._check.feed(block)
 
+    @property
+    def is_table(self) -> bool:
+        """Tell whether most of the work is left for the end."""
+        return self._table is not None
+
     def finish(self) -> DatasetSummary:
         """Tell what was seen."""
         check = self._check or RowScanner(format=self._declared, limits=self._limits)

@@ -79,7 +79,7 @@ async def upload(
         patience_s=state.settings.upload_patience_s,
     )
     form = _form(request, chunks)
-    intake = Intake(state.blobs, limits, state.upload_threads)
+    intake = Intake(state.blobs, limits, state.upload_threads, state.table_threads)
     with (
         state.uploads.one(),
         Deciding(declared=format, limits=limits, spool_dir=state.settings.spool_dir) as check,

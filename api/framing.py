@@ -158,6 +158,8 @@ def _check_framing(headers: Headers) -> None:
         raise BadRequest("Send either Content-Length or Transfer-Encoding, not both.")
     if len(lengths) > 1 or len(codings) > 1:
         raise BadRequest("Content-Length and Transfer-Encoding may be sent once.")
+    if codings and codings[0].lower() != "chunked":  # the server would unchunk it and leave the rest coded
+        raise BadRequest("The only Transfer-Encoding read here is chunked.")
     if lengths and not (lengths[0].isascii() and lengths[0].isdigit() and len(lengths[0]) <= 18):
         raise BadRequest("Content-Length must be a whole number.")
 

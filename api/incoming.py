@@ -17,6 +17,7 @@ from api.refusals import BadMultipart, IncompleteUpload, TooSlow
 BLOCK_BYTES = 1024 * 1024
 _FORM_PARTS = 16
 _FORM_FIELD_BYTES = 64 * 1024
+_FORM_FRAME_BYTES = 1024 * 1024  # all that is not the file: heads, fields, what stands before and after
 
 
 async def paced(request: Request, *, min_bytes_per_s: int, patience_s: float) -> AsyncIterator[bytes]:
@@ -88,7 +89,9 @@ class FormFile:
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """Yield the file's bytes."""
+        frame = 0
         async for chunk in self._chunks:
+            frame += len(chunk)
             try:
                 self._parser.write(chunk)
             except FormParserError as error:
@@ -96,8 +99,11 @@ class FormFile:
                     "The form can't be read; send the raw file as the body instead."
                 ) from error
             if self._out:
+                frame -= len(self._out)
                 yield bytes(self._out)
                 self._out.clear()
+            if frame > _FORM_FRAME_BYTES:
+                raise BadMultipart("The form holds too much beside its file; send the raw file as the body.")
         if not self._ended:
             raise BadMultipart("The form ends early; its closing boundary is missing.")
         if not self._files:

@@ -19,7 +19,7 @@ from typing import TypeVar
 import anyio
 import anyio.to_thread
 
-from api.checks import Check
+from api.checks import Deciding
 from api.refusals import BadDigest, DigestMismatch
 from neftune_core.rows import DatasetSummary, Limits
 from neftune_core.rows_faults import DatasetTooLarge, EmptyDataset
@@ -44,13 +44,20 @@ class Sealed:
 class Intake:
     """Takes uploads in, for one project's storage."""
 
-    def __init__(self, blobs: Blobs, limits: Limits, threads: anyio.CapacityLimiter) -> None:
+    def __init__(
+        self,
+        blobs: Blobs,
+        limits: Limits,
+        threads: anyio.CapacityLimiter,
+        table_threads: anyio.CapacityLimiter,
+    ) -> None:
         self._blobs = blobs
         self._limits = limits
         self._threads = threads
+        self._table_threads = table_threads  # a table may take minutes to unpack; rows must not wait for it
 
     async def take(
-        self, blocks: AsyncIterator[bytes], *, check: Check, project_id: str, promised: bytes | None
+        self, blocks: AsyncIterator[bytes], *, check: Deciding, project_id: str, promised: bytes | None
     ) -> Sealed:
         """Take one body in; raise what is wrong with it."""
         staged = staging_key()
@@ -58,7 +65,8 @@ class Intake:
             sha256, size = await self._stage(blocks, check, staged)
             if promised is not None and promised != bytes.fromhex(sha256):
                 raise DigestMismatch
-            summary = await self._in_thread(check.finish)
+            patience = self._table_threads if check.is_table else self._threads
+            summary = await anyio.to_thread.run_sync(check.finish, limiter=patience)
             key = blob_key(project_id, sha256)
             await self._in_thread(partial(self._blobs.seal, staged, key, sha256=sha256, size=size))
         except BaseException:
@@ -66,7 +74,7 @@ class Intake:
             raise
         return Sealed(summary, sha256, size, key)
 
-    async def _stage(self, blocks: AsyncIterator[bytes], check: Check, staged: str) -> tuple[str, int]:
+    async def _stage(self, blocks: AsyncIterator[bytes], check: Deciding, staged: str) -> tuple[str, int]:
         sha256, size = hashlib.sha256(), 0
 
         def look_at(block: bytes) -> None:

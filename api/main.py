@@ -94,6 +94,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     state = app.state
     # Long answers have threads of their own, so that they never keep short ones waiting.
     state.upload_threads = anyio.CapacityLimiter(4)
+    state.table_threads = anyio.CapacityLimiter(2)
     state.stream_threads = anyio.CapacityLimiter(_STREAM_THREADS)
     state.readiness = health.Readiness(health.checks(state.engine, state.blobs, state.settings.redis_url))
     state.closing = asyncio.Event()

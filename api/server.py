@@ -10,7 +10,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from api.settings import ApiSettings
 
 _GRACE_S = 10
-_HEAD_LIMIT = 512 * 1024  # of a head that has not ended; a whole one is judged by the Gate
+_QUIET_LIMIT = 512 * 1024  # bytes that bring neither a whole head nor any of a body
 
 
 class Server(uvicorn.Server):
@@ -49,16 +49,20 @@ def protocol(header_timeout_s: float) -> type[asyncio.Protocol]:
     """Make uvicorn's protocol close connections whose request head does not arrive in time."""
 
     class Timed(HttpToolsProtocol):
-        """uvicorn takes a head of any size and waits for its rest for ever; this does neither."""
+        """uvicorn takes heads and trailers of any size, and waits for them for ever; this does neither."""
 
         _waiting: asyncio.TimerHandle | None = None
-        _head_bytes = 0
+        _quiet_bytes = 0
 
         def data_received(self, data: bytes) -> None:
-            self._head_bytes += len(data)
+            self._quiet_bytes += len(data)
             super().data_received(data)
-            if self._waiting is not None and self._head_bytes > _HEAD_LIMIT:
+            if self._quiet_bytes > _QUIET_LIMIT:
                 self.transport.close()
+
+        def on_body(self, body: bytes) -> None:
+            self._quiet_bytes = 0
+            super().on_body(body)
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
             super().connection_made(transport)
@@ -78,7 +82,7 @@ def protocol(header_timeout_s: float) -> type[asyncio.Protocol]:
 
         def _wait(self) -> None:
             self._stop_waiting()
-            self._head_bytes = 0
+            self._quiet_bytes = 0
             self._waiting = self.loop.call_later(header_timeout_s, self.transport.close)
 
         def _stop_waiting(self) -> None:

@@ -52,6 +52,21 @@ def test_a_length_beside_chunks_is_refused(service: Service) -> None:
     assert status(service.raw(smuggled + b"0\r\n\r\n")) == 400
 
 
+def test_a_coding_beside_chunks_is_refused(service: Service) -> None:
+    coded = head("Host: a", "Transfer-Encoding: gzip, chunked", path="/jobs", method="POST")
+    assert status(service.raw(coded + b"0\r\n\r\n")) == 400
+
+
+def test_trailers_without_end_are_cut(service: Service) -> None:
+    """The server keeps trailers in memory, and a body that has ended is no longer counted."""
+    lines = ("Host: a", f"Authorization: Bearer {service.key()}", "Transfer-Encoding: chunked")
+    with socket.create_connection(("127.0.0.1", service.port), timeout=5) as line:
+        line.sendall(head(*lines, path="/datasets", method="POST") + b"2\r\n{}\r\n0\r\n")
+        trailers = b"".join(b"X-%d: " % number + b"a" * 60_000 + b"\r\n" for number in range(200))
+        with pytest.raises(ConnectionError):
+            line.sendall(trailers)
+
+
 @pytest.mark.parametrize("order", [1, -1])
 def test_the_gate_refuses_smuggling_whatever_the_server_lets_through(order: int) -> None:
     async def never(*_given: object) -> None:

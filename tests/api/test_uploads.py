@@ -6,12 +6,16 @@ import hashlib
 import io
 import json
 import socket
+import threading
 import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import httpx
 import pytest
 
+from neftune_core.rows_tabular import convert
 from tests.api.live_api import Service, rows, submit, upload
 
 
@@ -200,6 +204,41 @@ def test_a_form_with_many_parts_or_large_fields_is_refused(client: httpx.Client)
 
     for answer in (many, large, none):
         assert (answer.status_code, code_of(answer)) == (400, "malformed_multipart")
+
+
+@pytest.mark.parametrize(("before", "after"), [(b"\r\n" * 1_500_000, b""), (b"", b"x" * 3_000_000)])
+def test_a_form_of_little_but_frame_is_refused(service: Service, before: bytes, after: bytes) -> None:
+    part = b'--xx\r\nContent-Disposition: form-data; name="file"\r\n\r\n' + rows() + b"\r\n--xx--\r\n"
+    with service.client() as client:
+        answer = client.post(
+            "/datasets",
+            content=before + part + after,
+            headers={"Content-Type": "multipart/form-data; boundary=xx"},
+        )
+    assert (answer.status_code, code_of(answer)) == (400, "malformed_multipart")
+
+
+def test_rows_do_not_wait_for_tables(client: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tables may take minutes to unpack; as many as there are slots must leave room for rows."""
+    released, arrived = threading.Event(), threading.Semaphore(0)
+
+    def slow(*given: Any) -> None:
+        arrived.release()
+        released.wait(20)
+        convert(*given)
+
+    monkeypatch.setattr("api.checks.convert", slow)
+    with ThreadPoolExecutor(6) as pool:
+        tables = [pool.submit(client.post, "/datasets", content=b"text\nhello\n") for _ in range(6)]
+        try:
+            assert arrived.acquire(timeout=10)
+            time.sleep(0.3)  # the others have arrived as well, or wait their turn
+            began = time.monotonic()
+            assert client.post("/datasets", content=rows()).status_code == 201
+            assert time.monotonic() - began < 3
+        finally:
+            released.set()
+        assert [table.result().status_code for table in tables] == [201] * 6
 
 
 def test_a_dataset_in_use_stays_until_its_job_has_ended(client: httpx.Client) -> None:
