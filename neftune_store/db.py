@@ -4,17 +4,23 @@ The session settings are part of correctness, not tuning: a process frozen insid
 its row locks until the server ends the session, so that must happen before a lease runs out.
 """
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, TypeVar
 
-from sqlalchemy import Engine, create_engine
+import psycopg
+from psycopg.abc import PQGen
+from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from neftune_store.errors import DatabaseUnavailable, InvalidMove, StoreError
 from neftune_store.settings import with_driver
+
+T = TypeVar("T")
 
 SESSION_SETTINGS = {
     "statement_timeout": "15s",
@@ -38,12 +44,13 @@ _TRANSIENT_CODES = {"57P01", "57P02", "57P03", "57P04", "57P05", "57014", "25006
 
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
 POOL_WAIT = 5.0  # seconds a request waits for a connection before it is told to come back
+ANSWER_WAIT = 20.0  # seconds for one answer: past statement_timeout, so the server itself must be stuck
 
 
 def make_engine(url: str, *, pool_size: int = 5, application_name: str = "neftune") -> Engine:
     """Make an engine; nothing is opened yet. Call ``dispose()`` after a fork."""
     options = " ".join(f"-c {name}={value}" for name, value in SESSION_SETTINGS.items())
-    return create_engine(
+    engine = create_engine(
         with_driver(url),
         pool_size=pool_size,
         max_overflow=0,
@@ -53,6 +60,30 @@ def make_engine(url: str, *, pool_size: int = 5, application_name: str = "neftun
         hide_parameters=True,  # rows of users never stand in a traceback
         connect_args={"application_name": application_name, "options": options, **_TCP},
     )
+    event.listen(engine, "do_connect", _connect)
+    return engine
+
+
+class _Answered(psycopg.Connection[Any]):
+    """A connection on which no answer is waited for without end.
+
+    A server that is frozen still has a kernel that acknowledges packets, so no setting of TCP notices; its
+    own statement timeout sleeps with it.
+    """
+
+    def wait(self, gen: PQGen[T], interval: float = 0.1, timeout: float | None = None) -> T:
+        """Wait for one answer; when none comes, the connection is of no more use."""
+        end = time.monotonic() + ANSWER_WAIT
+        try:
+            return super().wait(gen, interval, ANSWER_WAIT if timeout is None else timeout)
+        except psycopg.OperationalError:
+            if time.monotonic() >= end:
+                self.pgconn.finish()
+            raise
+
+
+def _connect(_dialect: object, _record: object, args: list[Any], options: dict[str, Any]) -> Any:
+    return _Answered.connect(*args, **options)
 
 
 @contextmanager

@@ -1,6 +1,10 @@
 """When something the api stands on is away: it says so, soon, and works again when it is back."""
 
+import os
+import shutil
+import signal
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -9,9 +13,11 @@ from pathlib import Path
 
 import httpx
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, text
 from sqlalchemy.exc import OperationalError
 
+from neftune_store import db
+from neftune_store.db import unit_of_work
 from standalone.postgres import EmbeddedPostgres
 from tests.api.live_api import make_settings, rows, running, spec, upload
 
@@ -23,9 +29,9 @@ def black_hole() -> Iterator[int]:
         yield listener.getsockname()[1]
 
 
-def get(url: str) -> tuple[httpx.Response, float]:
+def get(url: str, headers: dict[str, str] | None = None) -> tuple[httpx.Response, float]:
     began = time.monotonic()
-    answer = httpx.get(url, trust_env=False, timeout=20)
+    answer = httpx.get(url, headers=headers, trust_env=False, timeout=20)
     return answer, time.monotonic() - began
 
 
@@ -73,13 +79,13 @@ def test_a_redis_that_never_answers_keeps_no_submit_waiting(api_database: str, t
 
 
 @pytest.fixture
-def own_postgres(servers_home: Path) -> Iterator[EmbeddedPostgres]:
+def own_postgres() -> Iterator[EmbeddedPostgres]:
     """A server that this test may stop."""
-    home = servers_home / "outage"
-    home.mkdir()
+    home = Path(tempfile.mkdtemp(prefix="neftune-outage-"))
     server = EmbeddedPostgres(home)
     yield server
     server.stop()
+    shutil.rmtree(home, ignore_errors=True)
 
 
 def test_postgres_may_go_and_come_back(own_postgres: EmbeddedPostgres, tmp_path: Path) -> None:
@@ -103,6 +109,34 @@ def test_postgres_may_go_and_come_back(own_postgres: EmbeddedPostgres, tmp_path:
         own_postgres.start()
         assert client.post("/jobs", json=spec(dataset)).status_code == 201
         assert [name for name in found.kept() if name.startswith("staging")] == []
+
+
+def test_a_frozen_postgres_keeps_nobody_waiting_for_ever(
+    own_postgres: EmbeddedPostgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its kernel still acknowledges what is sent, so only a clock of ours can tell."""
+    from neftune_store.db import migrate  # noqa: PLC0415 - loads Alembic, which only outages need
+
+    monkeypatch.setattr(db, "ANSWER_WAIT", 2.0)
+    url = own_postgres.start()
+    migrate(url)
+    with running(make_settings(url, tmp_path)) as found, found.client() as client:
+        assert client.get("/jobs").status_code == 200
+        with unit_of_work(found.engine) as session:
+            pids = session.scalars(text("select pid from pg_stat_activity")).all()
+        postmaster = int(Path(f"/proc/{pids[0]}/stat").read_text().rsplit(")", 1)[1].split()[1])
+        frozen = [postmaster, *pids]
+        for pid in frozen:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            answer, took = get(f"{found.url}/jobs", headers=dict(client.headers))
+        finally:
+            for pid in frozen:
+                os.kill(pid, signal.SIGCONT)
+        assert (answer.status_code, answer.json()["code"]) == (503, "database_unavailable")
+        assert answer.headers["retry-after"]
+        assert took < 8
+        assert client.get("/jobs").status_code == 200
 
 
 def test_storage_that_is_away_is_told_and_nothing_is_recorded(api_database: str, tmp_path: Path) -> None:
