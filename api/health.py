@@ -43,7 +43,8 @@ class Readiness:
         """Tell of each dependency whether it is up or down."""
         async with self._lock:
             if self._told is None or time.monotonic() - self._told[0] > _FRESH_S:
-                self._told = (time.monotonic(), await self._ask_all())
+                told = await self._ask_all()
+                self._told = (time.monotonic(), told)  # the time of the answer: who waited meanwhile takes it
             return self._told[1]
 
     async def _ask_all(self) -> dict[str, str]:

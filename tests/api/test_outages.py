@@ -8,6 +8,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -54,6 +55,9 @@ def test_a_black_hole_is_down_within_a_bound(tmp_path: Path) -> None:
             assert answer.status_code == 503
             assert answer.json()["dependencies"] == {"postgres": "down", "storage": "up", "redis": "down"}
             assert took < 4
+            with ThreadPoolExecutor(8) as pool:  # who asks at the same time is told the same, once
+                many = [pool.submit(get, f"{found.url}/readyz") for _ in range(8)]
+                assert max(one.result()[1] for one in many) < 6
             alive, took = get(f"{found.url}/healthz")
             assert (alive.status_code, took < 1) == (200, True)
 
