@@ -42,7 +42,7 @@ def follow(client: Client, job_id: str, stopping: Callable[[], bool] = lambda: F
                     return
         except httpx.HTTPError:
             pass  # the next connection goes on after the last message
-        if False:
+        if stopping():
             raise DemoFailed("The service was stopped.")
         tries += 1
         if tries >= _TRIES:
