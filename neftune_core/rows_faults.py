@@ -42,7 +42,8 @@ class InvalidDataset(DatasetError):
         self.faults = list(faults)
         self.counts = dict(counts)
         first = f" First: row {faults[0].line}: {faults[0].msg}" if faults else ""
-        super().__init__(f"{sum(counts.values())} faults in the rows.{first}")
+        number = sum(counts.values())
+        super().__init__(f"{number} {'fault' if number == 1 else 'faults'} in the rows.{first}")
 
 
 class EmptyDataset(DatasetError):
