@@ -37,5 +37,6 @@ def _route(method: str, path: str, operation: dict[str, Any]) -> str:
         f"<li><code>{escape(one['name'])}</code> ({one['in']}) {escape(one.get('description', ''))}</li>"
         for one in operation.get("parameters", ())
     )
-    told = f"{operation.get('summary', '')}. {operation.get('description', '')}"
+    summary, description = operation.get("summary", ""), operation.get("description", "")
+    told = f"{summary} {description}" if summary.endswith("?") else f"{summary}. {description}"
     return f"<h2><code>{method.upper()} {escape(path)}</code></h2><p>{escape(told)}</p><ul>{taken}</ul>"

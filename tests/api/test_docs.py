@@ -133,6 +133,7 @@ def test_the_docs_page_loads_nothing_from_elsewhere(service: Service) -> None:
     assert "http" not in page.text.replace("http-equiv", "")
     assert "<script" not in page.text
     assert "POST /jobs" in page.text
+    assert "?." not in page.text
 
 
 def test_docs_can_be_switched_off(service: Service) -> None:
