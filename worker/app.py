@@ -4,7 +4,7 @@ from celery import Celery
 
 from neftune_store.bells import celery_config
 from worker import tasks
-from worker.bench import Bench
+from worker.claim import Slot
 from worker.drain import Drain
 from worker.settings import WorkerSettings
 
@@ -18,5 +18,5 @@ def create_app(settings: WorkerSettings, drain: Drain | None = None) -> Celery:
         worker_send_task_events=False,
         worker_log_color=False,
     )
-    tasks.register(app, Bench(settings, drain or Drain()))
+    tasks.register(app, Slot(settings, drain or Drain()))
     return app

@@ -8,7 +8,7 @@ WorkerError               internal
 Stopped                   no error: somebody wants the run to end
 """
 
-from worker.watch import Stop
+from worker.stop import Stop
 
 
 class WorkerError(Exception):

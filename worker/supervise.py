@@ -17,9 +17,7 @@ from neftune_core.errors import CoreError
 from neftune_store.errors import LeaseLost, StoreError
 from neftune_store.runs import Claim
 from worker import metrics_csv
-from worker.attend import Voices, Wishes, attend
-from worker.bench import Bench, Held
-from worker.book import Book, Settling
+from worker.claim import Held, Slot
 from worker.errors import Stopped, WorkerError
 from worker.heartbeat import Heart
 from worker.inbox import Inbox
@@ -29,9 +27,12 @@ from worker.model_source import model_folder
 from worker.publish import Publisher, Result
 from worker.reporter import Reporter
 from worker.runner import Limits, Runner, environment, spawn
+from worker.settle import Settling, settle
+from worker.stop import Bounds, Stop
 from worker.verdict import Ending, Move, Verdict, bent, failure, give_back, verdict
-from worker.watch import Bounds, Stop
+from worker.watch import Voices, Wishes, watch
 from worker.workdir import private_folder
+from worker.writer import RunWriter
 
 METRICS = "metrics.csv"
 LOG = "run.log"
@@ -50,14 +51,14 @@ class Heard:
     log_tail: str
 
 
-def supervise(held: Held, bench: Bench) -> None:
+def supervise(held: Held, slot: Slot) -> None:
     """Run a claimed job to its settling."""
     claim = held.claim
     with bound_contextvars(job_id=claim.job_id, run_id=claim.run_id):
         log.info("run.claimed", attempt=claim.attempt)
-        heart = Heart(bench.settings, claim, held.claimed_at)
+        heart = Heart(slot.settings, claim, held.claimed_at)
         try:
-            Supervision(claim, bench, heart).run()
+            Supervision(claim, slot, heart).run()
         finally:
             heart.stop()
 
@@ -65,22 +66,22 @@ def supervise(held: Held, bench: Bench) -> None:
 class Supervision:
     """What one run needs while it lasts."""
 
-    def __init__(self, claim: Claim, bench: Bench, heart: Heart) -> None:
+    def __init__(self, claim: Claim, slot: Slot, heart: Heart) -> None:
         self._claim = claim
-        self._bench = bench
+        self._slot = slot
         self._heart = heart
-        self._wishes = Wishes(heart, bench.drain, bench.settings.lease_stop_seconds)
-        self._book = Book(bench.engine, claim)
+        self._wishes = Wishes(heart, slot.drain, slot.settings.lease_stop_seconds)
+        self._writer = RunWriter(slot.engine, claim)
 
     def run(self) -> None:
         """Do it all; the job is settled when this returns, unless it is no longer ours."""
-        settings = self._bench.settings
+        settings = self._slot.settings
         try:
             with private_folder(settings.work_dir, self._claim.run_id) as folder:
                 settling = self._judged(folder)
         except OSError as fault:  # the folder itself could not be made
             settling = Settling(_judged_fault(fault))
-        self._book.settle(settling, self._heart, settings.lease_seconds)
+        settle(self._slot.engine, self._claim, settling, self._heart, settings.lease_seconds)
 
     def _judged(self, folder: Path) -> Settling:
         """Run in ``folder`` and say what becomes of the job."""
@@ -104,21 +105,21 @@ class Supervision:
 
     def _started(self, folder: Path) -> Runner:
         """Bring in what the runner reads, and start it."""
-        claim, bench = self._claim, self._bench
-        model = model_folder(claim, bench.settings, self._book.event, self._wishes.check)
-        inputs = lay_out(claim, model, folder, bench.blobs, self._wishes.check)
+        claim, slot = self._claim, self._slot
+        model = model_folder(claim, slot.settings, self._writer.event, self._wishes.check)
+        inputs = lay_out(claim, model, folder, slot.blobs, self._wishes.check)
         self._wishes.check()
-        command = [*bench.settings.runner, *inputs.arguments(folder / "out")]
-        limits = Limits(file_bytes=bench.settings.max_file_bytes)
+        command = [*slot.settings.runner, *inputs.arguments(folder / "out")]
+        limits = Limits(file_bytes=slot.settings.max_file_bytes)
         return spawn(command, folder, limits, environment(folder))
 
     def _heard(self, runner: Runner, folder: Path) -> Heard:
         """Hear the runner to its end; nothing of it lives when this returns."""
-        capture = LogCapture(runner.log, folder / LOG, self._bench.settings.max_log_bytes)
+        capture = LogCapture(runner.log, folder / LOG, self._slot.settings.max_log_bytes)
         inbox = Inbox(runner.reports, capture.note)
-        voices = Voices(inbox, Reporter(inbox, self._book.write))
+        voices = Voices(inbox, Reporter(inbox, self._writer.write))
         try:
-            stop, status = attend(runner, voices, self._wishes, self._bounds(), self._bench.settings)
+            stop, status = watch(runner, voices, self._wishes, self._bounds(), self._slot.settings)
             capture.finish()
             stop = self._last_words(voices) or stop
         finally:
@@ -142,9 +143,9 @@ class Supervision:
         check = self._wishes.check_publishing
         check()
         table = folder / METRICS
-        keys = metrics_csv.columns(self._book.metric_rows())
-        metrics_csv.write(table, keys, self._book.metric_rows())
-        publisher = Publisher(self._bench.blobs, self._claim.project_id, folder, check)
+        keys = metrics_csv.columns(self._writer.metric_rows())
+        metrics_csv.write(table, keys, self._writer.metric_rows())
+        publisher = Publisher(self._slot.blobs, self._claim.project_id, folder, check)
         return publisher.publish(said, {METRICS: table, "log": folder / LOG})
 
     def _kept_log(self, folder: Path) -> Result | None:
@@ -152,14 +153,14 @@ class Supervision:
         if not (folder / LOG).is_file():
             return None
         try:
-            publisher = Publisher(self._bench.blobs, self._claim.project_id, folder, lambda: None)
+            publisher = Publisher(self._slot.blobs, self._claim.project_id, folder, lambda: None)
             return Result({}, publisher.store({"log": folder / LOG}))
         except StoreError as fault:
             log.warning("run.log_not_stored", code=fault.code)
             return None
 
     def _bounds(self) -> Bounds:
-        settings = self._bench.settings
+        settings = self._slot.settings
         minutes = self._claim.spec.get("resources", {}).get("max_minutes")
         return Bounds(
             stall=settings.stall_seconds,

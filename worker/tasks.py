@@ -3,16 +3,16 @@
 from celery import Celery
 
 from neftune_store.bells import RUN_NEXT
-from worker.bench import Bench
+from worker.claim import Slot
 from worker.supervise import supervise
 
 
-def register(app: Celery, bench: Bench) -> None:
+def register(app: Celery, slot: Slot) -> None:
     """Give the app its task; no global app, no global settings."""
 
     def run_next() -> None:
         """Claim and run jobs this worker can serve, until the table has none."""
-        while held := bench.claim_next():
-            supervise(held, bench)
+        while held := slot.claim_next():
+            supervise(held, slot)
 
     app.task(run_next, name=RUN_NEXT, Strategy="worker.bell_strategy:strategy")

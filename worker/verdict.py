@@ -14,7 +14,7 @@ from enum import StrEnum
 from neftune_core.messages import EXIT_OK, EXIT_STOPPED, Failed
 from neftune_store.lifecycle import Intent
 from neftune_store.settling import Reason
-from worker.watch import Stop
+from worker.stop import Stop
 
 
 class Move(StrEnum):

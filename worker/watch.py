@@ -1,51 +1,115 @@
-"""When a run has to stop: limits held against clock readings. Pure: no clock, process or database of its own.
+"""Watching a live runner until nothing of it lives: the one place that decides to end it.
 
-Every reading is monotonic seconds of this machine; the wall clock decides nothing.
+Polls; touches neither database nor storage, so nothing slow can delay a decision.
 """
 
+import time
 from dataclasses import dataclass
-from enum import StrEnum
 
+import structlog
 
-class Stop(StrEnum):
-    """Why the supervisor ends a run before the runner does."""
+from neftune_store.lifecycle import Intent
+from worker.drain import Drain
+from worker.errors import Stopped
+from worker.heartbeat import Heart
+from worker.inbox import Inbox
+from worker.reporter import Reporter
+from worker.runner import Runner
+from worker.settings import WorkerSettings
+from worker.stop import Bounds, Reading, Stop, overdue
 
-    LOST = "lost"  # the lease is no longer ours
-    LEASE = "lease"  # no heartbeat got through for too long
-    CANCEL = "cancel"
-    PAUSE = "pause"
-    DRAIN = "drain"
-    STALLED = "stalled"
-    TIME_LIMIT = "time_limit"
-    PROTOCOL = "protocol"  # the runner speaks nonsense
-    BROKEN = "broken"  # we cannot record what it says
+TICK = 0.05
 
-
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """How long what may last, in seconds."""
-
-    stall: float
-    first_step: float
-    stall_steps: float = 20.0  # a step may take this many usual steps
-    run: float | None = None  # what is left of max_minutes
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """How things stand now."""
+class Wishes:
+    """Who may want the run to end: the lease, the user, the worker's own leaving."""
 
-    now: float
-    started: float
-    last_heard: float | None
-    median_step: float
+    heart: Heart
+    drain: Drain
+    lease_stop_seconds: float
+
+    def stop(self) -> Stop | None:
+        """Give the gravest wish, if there is one."""
+        if self.heart.lost:
+            return Stop.LOST
+        if time.monotonic() - self.heart.last_good > self.lease_stop_seconds:
+            return Stop.LEASE
+        if self.heart.intent is Intent.CANCEL:
+            return Stop.CANCEL
+        if self.heart.intent is Intent.PAUSE:
+            return Stop.PAUSE
+        return Stop.DRAIN if self.drain.asked() else None
+
+    def check(self) -> None:
+        """Raise ``Stopped`` when the run has to end."""
+        if (stop := self.stop()) is not None:
+            raise Stopped(stop)
+
+    def check_publishing(self) -> None:
+        """The same for a run that is already done: leaving a moment later beats doing it again."""
+        if (stop := self.stop()) not in (None, Stop.DRAIN):
+            raise Stopped(stop)
 
 
-def overdue(bounds: Bounds, reading: Reading) -> Stop | None:
-    """Name the limit that is exceeded."""
-    if bounds.run is not None and reading.now - reading.started > bounds.run:
-        return Stop.TIME_LIMIT
-    if reading.last_heard is None:
-        return Stop.STALLED if reading.now - reading.started > bounds.first_step else None
-    patience = max(bounds.stall, bounds.stall_steps * reading.median_step)
-    return Stop.STALLED if reading.now - reading.last_heard > patience else None
+@dataclass(frozen=True, slots=True)
+class Voices:
+    """What is heard of the runner."""
+
+    inbox: Inbox
+    reporter: Reporter
+
+    def stop(self) -> Stop | None:
+        """Tell whether they make it pointless to go on."""
+        if self.reporter.lost:
+            return Stop.LOST
+        if self.reporter.broken:
+            return Stop.BROKEN
+        return Stop.PROTOCOL if self.inbox.hopeless else None
+
+
+def watch(
+    runner: Runner, voices: Voices, wishes: Wishes, bounds: Bounds, settings: WorkerSettings
+) -> tuple[Stop | None, int]:
+    """Wait for the runner's end; end it when somebody has a reason. Give the reason and the exit status."""
+    started = time.monotonic()
+    asked: Stop | None = None
+    deadline = float("inf")
+    while not runner.ended():
+        now = time.monotonic()
+        reading = Reading(
+            now=now,
+            started=started,
+            last_heard=voices.inbox.last_heard,
+            median_step=voices.inbox.median_step_seconds(),
+        )
+        reason = voices.stop() or wishes.stop() or overdue(bounds, reading)
+        if reason is not None and (asked is None or _graver(reason, asked)):
+            log.info("run.stopping", reason=reason.value)
+            asked = reason
+            deadline = min(deadline, now + _patience(reason, settings))
+            runner.ask_to_stop()
+        if now >= deadline:
+            break
+        time.sleep(TICK)
+    return asked, runner.end()
+
+
+# A drain may become a cancel, anything may become a lost lease; never the other way.
+_GRAVITY = (Stop.PAUSE, Stop.CANCEL, Stop.LEASE, Stop.LOST)
+
+
+def _graver(reason: Stop, than: Stop) -> bool:
+    return reason in _GRAVITY and (than not in _GRAVITY or _GRAVITY.index(reason) > _GRAVITY.index(than))
+
+
+def _patience(reason: Stop, settings: WorkerSettings) -> float:
+    match reason:
+        case Stop.LOST | Stop.PROTOCOL | Stop.BROKEN:
+            return 0.0
+        case Stop.LEASE:
+            return settings.lease_grace_seconds()
+        case _:
+            return settings.stop_seconds

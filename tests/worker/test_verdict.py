@@ -6,8 +6,8 @@ import pytest
 
 from neftune_core.messages import Failed
 from neftune_store.lifecycle import Intent
+from worker.stop import Stop
 from worker.verdict import Ending, Move, Verdict, bent, verdict
-from worker.watch import Stop
 
 WHOLE = {"adapter": "adapter", "record": "record.json"}
 

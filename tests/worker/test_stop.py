@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.watch import Bounds, Reading, Stop, overdue
+from worker.stop import Bounds, Reading, Stop, overdue
 
 BOUNDS = Bounds(stall=600, first_step=1800, run=3600)
 

@@ -1,6 +1,6 @@
-"""What a pool child works with: settings, the drain bit, and connections opened after the fork.
+"""Claiming the next job, and what a pool child runs it with: settings, the drain bit, connections.
 
-Nothing is opened when it is made, in the worker's main process; the first use happens in the pool child.
+Nothing is opened when a slot is made, in the worker's main process; the first use comes after the fork.
 """
 
 import time
@@ -28,7 +28,7 @@ class Held:
     claimed_at: float  # monotonic seconds
 
 
-class Bench:
+class Slot:
     """One per worker, used by one task at a time."""
 
     def __init__(self, settings: WorkerSettings, drain: Drain) -> None:

@@ -1,0 +1,57 @@
+"""What a run writes and reads in the database while it lasts, one short transaction at a time.
+
+Every write stands under the claim's fence; ``LeaseLost`` from here means: stop, it is not ours any more.
+"""
+
+from collections.abc import Iterator
+from itertools import groupby
+
+from sqlalchemy import Engine
+
+from neftune_core.messages import Event, Metric
+from neftune_store import runs
+from neftune_store.db import unit_of_work
+from neftune_store.metrics import metrics_after
+from neftune_store.runs import Claim
+from worker.metrics_csv import Row
+from worker.reporter import Batch
+
+PAGE = 500
+
+
+class RunWriter:
+    """Writes for one run."""
+
+    def __init__(self, engine: Engine, claim: Claim) -> None:
+        self._engine = engine
+        self._claim = claim
+
+    def write(self, batch: Batch) -> None:
+        """Write what the runner said."""
+        with unit_of_work(self._engine) as session:
+            for _, group in groupby(batch.said, type):  # so that a follower hears all in the runner's order
+                said = list(group)
+                rows = [(one.step, one.values) for one in said if isinstance(one, Metric)]
+                if rows:
+                    runs.write_metrics(session, self._claim, rows, progress=batch.progress)
+                for fact in said:
+                    if isinstance(fact, Event):
+                        runs.add_event(session, self._claim, fact.name, fact.data)
+            if batch.resolved is not None:
+                runs.set_resolved(session, self._claim, batch.resolved)
+
+    def event(self, name: str, data: dict[str, object]) -> None:
+        """Write one fact of the supervisor's own."""
+        with unit_of_work(self._engine) as session:
+            runs.add_event(session, self._claim, name, data)
+
+    def metric_rows(self) -> Iterator[Row]:
+        """Give the job's metrics in the order of their steps, page by page."""
+        seq = 0
+        while True:
+            with unit_of_work(self._engine) as session:
+                page = metrics_after(session, self._claim.project_id, self._claim.job_id, seq, PAGE)
+            yield from ((metric.step, metric.values) for metric in page)
+            if len(page) < PAGE:
+                return
+            seq = page[-1].seq
