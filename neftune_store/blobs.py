@@ -176,17 +176,6 @@ class Blobs:
                 return _part(self.stream(key), start, end)
         return _complete(chunks, end - start)
 
-    def download(self, key: str, path: Path, *, sha256: str | None = None) -> None:
-        """Write an object to a file; with ``sha256``, refuse bytes that are not these."""
-        digest = hashlib.sha256()
-        with path.open("wb") as file:
-            for chunk in self.stream(key):
-                digest.update(chunk)
-                file.write(chunk)
-        if sha256 is not None and digest.hexdigest() != sha256:
-            path.unlink()
-            raise BlobCorrupt
-
     def head(self, key: str) -> BlobInfo:
         """Tell what storage knows of an object."""
         with _in_our_words():
@@ -212,11 +201,6 @@ class Blobs:
         """Move an object."""
         with _in_our_words():
             obstore.rename(self._store, key, to)
-
-    def copy(self, key: str, to: str) -> None:
-        """Copy an object."""
-        with _in_our_words():
-            obstore.copy(self._store, key, to)
 
     def list(self, prefix: str) -> Iterator[BlobInfo]:
         """List the objects under a path, in no order."""

@@ -13,30 +13,15 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Session
 from sqlalchemy.types import BigInteger, Text
 
-from neftune_store.claims import Claim, claim_next
-from neftune_store.clean import clean_json, log_tail
+from neftune_store.claims import Claim
+from neftune_store.clean import clean_json
 from neftune_store.errors import InvalidMove, StoreError
 from neftune_store.events import known
 from neftune_store.ids import new_id
 from neftune_store.job import Run, run_of
 from neftune_store.journal import JOBS_CHANNEL, Fact, change, event_row, notify
-from neftune_store.leases import fenced, heartbeat
+from neftune_store.leases import fenced
 from neftune_store.models import CheckpointRow, EventRow, JobRow, RunRow
-
-__all__ = [
-    "Claim",
-    "Run",
-    "add_event",
-    "claim_next",
-    "commit_checkpoint",
-    "fenced",
-    "heartbeat",
-    "runs_of",
-    "set_log_tail",
-    "set_progress",
-    "set_resolved",
-    "write_metrics",
-]
 
 RESERVED = ("job.", "run.started", "run.lost", "run.requeued", "rewound", "status")
 BASE_STEP = 0  # measured before training
@@ -109,23 +94,11 @@ def add_event(session: Session, claim: Claim, name: str, data: Mapping[str, Any]
     return row.last_seq + 1
 
 
-def set_progress(session: Session, claim: Claim, progress: Mapping[str, Any]) -> None:
-    """Say how far the run is. Shown with the job; the curve is drawn from metrics."""
-    fenced(session, claim)
-    _write(session, claim, {"progress": clean_json(dict(progress)), "progress_at": func.clock_timestamp()})
-
-
 def set_resolved(session: Session, claim: Claim, resolved: Mapping[str, Any]) -> None:
     """Keep what ``auto`` came to mean, merged over what an earlier attempt has resolved."""
     row = fenced(session, claim)
     merged = {**(row.resolved or {}), **clean_json(dict(resolved))}
     _write(session, claim, {"resolved": merged})
-
-
-def set_log_tail(session: Session, claim: Claim, log: str) -> None:
-    """Show the end of the log while the run goes on."""
-    fenced(session, claim)
-    session.execute(update(RunRow).where(RunRow.id == claim.run_id).values(log_tail=log_tail(log)))
 
 
 def commit_checkpoint(session: Session, claim: Claim, step: int, manifest: Mapping[str, Any]) -> str:

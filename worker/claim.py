@@ -11,8 +11,8 @@ import structlog
 from sqlalchemy import Engine
 
 from neftune_store.blobs import Blobs
+from neftune_store.claims import Claim, claim_next
 from neftune_store.db import is_unavailable, make_engine, unit_of_work
-from neftune_store.runs import Claim, claim_next
 from worker import workdir
 from worker.drain import Drain
 from worker.settings import WorkerSettings

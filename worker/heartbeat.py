@@ -12,13 +12,14 @@ import psycopg
 import structlog
 from sqlalchemy import Connection, Engine
 
+from neftune_store.claims import Claim
 from neftune_store.db import make_engine, unit_of_work
 from neftune_store.errors import LeaseLost
+from neftune_store.events import INTENT_CHANNEL
+from neftune_store.leases import heartbeat
 from neftune_store.lifecycle import Intent
-from neftune_store.runs import Claim, heartbeat
 from worker.settings import WorkerSettings
 
-CHANNEL = "neftune_intent"
 SLICE = 0.2  # how long a wait may ignore that we are stopped
 
 log = structlog.get_logger()
@@ -83,5 +84,5 @@ def _listen(connection: Connection) -> "psycopg.Connection[tuple[object, ...]]":
     raw = connection.connection.driver_connection
     if not isinstance(raw, psycopg.Connection):  # for the type checker: our URLs name this driver
         raise TypeError("the database driver is not psycopg")
-    raw.execute(f"LISTEN {CHANNEL}")
+    raw.execute(f"LISTEN {INTENT_CHANNEL}")
     return raw

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from neftune_store.blobs import Blobs
+from neftune_store.claims import Claim
 from neftune_store.datasets import Dataset
 from neftune_store.errors import BlobNotFound
-from neftune_store.runs import Claim
 from worker.errors import DatasetCorrupt
 
 Check = Callable[[], None]  # raises Stopped when the run has to end

@@ -15,7 +15,7 @@ from typing import IO, Any
 
 from neftune_core.catalog import Catalog, inspect_model
 from neftune_core.errors import ModelNotAvailable
-from neftune_store.runs import Claim
+from neftune_store.claims import Claim
 from worker.errors import DownloadFailed, ModelRefused
 from worker.inputs import Check
 from worker.pipe import read_block

@@ -10,10 +10,10 @@ import structlog
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
+from neftune_store.claims import Claim
 from neftune_store.db import is_unavailable, unit_of_work
 from neftune_store.errors import IntentChanged, LeaseLost
 from neftune_store.lifecycle import Intent
-from neftune_store.runs import Claim
 from neftune_store.settling import (
     give_back,
     settle_cancelled,

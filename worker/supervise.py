@@ -14,8 +14,8 @@ import structlog
 from structlog.contextvars import bound_contextvars
 
 from neftune_core.errors import CoreError
+from neftune_store.claims import Claim
 from neftune_store.errors import LeaseLost, StoreError
-from neftune_store.runs import Claim
 from worker import metrics_csv
 from worker.claim import Held, Slot
 from worker.errors import Stopped, WorkerError

@@ -10,9 +10,9 @@ from sqlalchemy import Engine
 
 from neftune_core.messages import Event, Metric
 from neftune_store import runs
+from neftune_store.claims import Claim
 from neftune_store.db import unit_of_work
 from neftune_store.metrics import metrics_after
-from neftune_store.runs import Claim
 from worker.metrics_csv import Row
 from worker.reporter import Batch
 

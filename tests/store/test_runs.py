@@ -15,17 +15,14 @@ from neftune_store.errors import IntentChanged, InvalidMove, LeaseLost, RecordNo
 from neftune_store.events import events_after, feed_after
 from neftune_store.job import Job
 from neftune_store.jobs import JobLedger
+from neftune_store.leases import fenced, heartbeat
 from neftune_store.lifecycle import Intent, Status
 from neftune_store.metrics import metrics_after
 from neftune_store.reconcile import reconcile_once
 from neftune_store.runs import (
     add_event,
     commit_checkpoint,
-    fenced,
-    heartbeat,
     runs_of,
-    set_log_tail,
-    set_progress,
     set_resolved,
     write_metrics,
 )
@@ -41,9 +38,7 @@ WRITES = {
     "metrics": lambda s, c: write_metrics(s, c, [(1, {"train_loss": 1.0})]),
     "no metrics": lambda s, c: write_metrics(s, c, []),
     "event": lambda s, c: add_event(s, c, "run.planned", {}),
-    "progress": lambda s, c: set_progress(s, c, {"step": 1}),
     "resolved": lambda s, c: set_resolved(s, c, {"precision": "fp32"}),
-    "log": lambda s, c: set_log_tail(s, c, "line"),
     "checkpoint": lambda s, c: commit_checkpoint(s, c, 5, {}),
     "heartbeat": lambda s, c: heartbeat(s, c, 60),
     "fence": fenced,
@@ -197,12 +192,11 @@ def test_facts_and_texts_that_postgres_cannot_hold_are_cleaned(engine: Engine) -
     claim = make_claim(engine)
     with unit_of_work(engine) as session:
         add_event(session, claim, "run.noted", {"a\x00": ["\ud800", float("nan"), 1.5]})
-        set_log_tail(session, claim, "one\x00\ud800\n" * 500)
-        settle_failed(session, claim, "internal", "\x00 bad \udfff", log_tail="end\x00")
+        settle_failed(session, claim, "internal", "\x00 bad \udfff", log_tail="one\ud800\nend\x00")
     with unit_of_work(engine) as session:
         noted = events_after(session, claim.project_id, claim.job_id)[2]
         assert noted.data == {"a\ufffd": ["?", None, 1.5]}
-        assert runs_of(session, claim.project_id, claim.job_id)[0].log_tail == "end\ufffd"
+        assert runs_of(session, claim.project_id, claim.job_id)[0].log_tail == "one?\nend\ufffd"
 
 
 def test_a_run_cannot_tell_facts_about_the_job(engine: Engine) -> None:
@@ -227,7 +221,8 @@ def test_a_log_tail_keeps_the_last_lines(engine: Engine) -> None:
     make_job(engine)
     claim = make_claim(engine)
     with unit_of_work(engine) as session:
-        set_log_tail(session, claim, "\n".join(str(n) for n in range(1000)))
+        lines = "\n".join(str(n) for n in range(1000))
+        settle_failed(session, claim, "internal", "no", log_tail=lines)
         tail = runs_of(session, claim.project_id, claim.job_id)[0].log_tail
     assert tail is not None
     assert tail.splitlines() == [str(n) for n in range(800, 1000)]
