@@ -152,6 +152,50 @@ def test_an_upload_over_the_limit_is_refused_by_its_header_and_at_the_byte(
         assert small.kept() == []
 
 
+def test_a_table_over_the_limit_is_refused_at_the_byte(api_database: str, tmp_path: Path) -> None:
+    """A table is set aside before it is read: only its bytes can be counted."""
+    settings = make_settings(api_database, tmp_path, max_dataset_bytes=100_000)
+    with running(settings) as small, small.client() as client:
+        answer = client.post("/datasets", content=iter([b"text\n", *[b"a" * 999 + b"\n"] * 3000]))
+        assert (answer.status_code, answer.json()["code"]) == (413, "dataset_too_large")
+        assert "may hold at most" in answer.json()["detail"]
+        assert small.kept() == []
+
+
+def test_a_length_over_the_limit_is_refused_before_the_body(service: Service) -> None:
+    lines = ("Host: a", f"Authorization: Bearer {service.key()}", "Content-Length: 9000000000")
+    with socket.create_connection(("127.0.0.1", service.port), timeout=5) as line:
+        line.sendall(head(*lines, path="/datasets", method="POST"))
+        assert status(line.recv(65536)) == 413
+
+
+def test_a_sender_that_is_refused_midway_can_read_why(service: Service) -> None:
+    """Closing on bytes that were not read resets the connection, and the reset overtakes the answer."""
+    key = service.key()
+    lines = ("Host: a", f"Authorization: Bearer {key}", "Content-Type: application/json")
+    body = b"".join(b"10000\r\n" + b"a" * 65536 + b"\r\n" for _ in range(160)) + b"0\r\n\r\n"
+    for _ in range(3):
+        answer = service.raw(head(*lines, "Transfer-Encoding: chunked", path="/jobs", method="POST") + body)
+        assert status(answer) == 413
+
+
+def test_uploads_at_once_are_bounded(api_database: str, tmp_path: Path) -> None:
+    settings = make_settings(api_database, tmp_path, uploads_at_once=1)
+    with running(settings) as small, small.client() as client:
+        lines = ("Host: a", f"Authorization: Bearer {small.key()}", "Content-Length: 1000")
+        with socket.create_connection(("127.0.0.1", small.port), timeout=5) as line:
+            line.sendall(head(*lines, path="/datasets", method="POST") + b"{")
+            time.sleep(0.3)
+            answer = client.post("/datasets", content=b'{"text": "a"}')
+            assert (answer.status_code, answer.json()["code"]) == (429, "too_many_uploads")
+            assert answer.headers["retry-after"]
+        for _ in range(50):
+            if client.post("/datasets", content=b'{"text": "a"}').status_code == 201:
+                return
+            time.sleep(0.1)
+        raise AssertionError("the slot was not given back")
+
+
 def test_too_many_rows_are_refused(api_database: str, tmp_path: Path) -> None:
     with (
         running(make_settings(api_database, tmp_path, max_dataset_rows=50)) as small,

@@ -18,6 +18,8 @@ import pytest
 from neftune_core.rows_tabular import convert
 from tests.api.live_api import Service, rows, submit, upload
 
+PART = b'--xx\r\nContent-Disposition: form-data; name="file"\r\n\r\n' + rows()
+
 
 def code_of(answer: httpx.Response) -> str:
     body = answer.json()
@@ -171,9 +173,13 @@ def test_faults_are_told_by_line_and_counted_and_never_repeat_the_input(client: 
     assert "sesame" not in answer.text
 
 
-def test_a_compressed_body_is_refused(client: httpx.Client) -> None:
-    answer = client.post("/datasets", content=gzip.compress(rows()), headers={"Content-Encoding": "gzip"})
+@pytest.mark.parametrize("body", [gzip.compress(rows()), rows()])
+@pytest.mark.parametrize("path", ["/datasets", "/jobs"])
+def test_a_compressed_body_is_refused(client: httpx.Client, path: str, body: bytes) -> None:
+    headers = {"Content-Encoding": "gzip", "Content-Type": "application/json"}
+    answer = client.post(path, content=body, headers=headers)
     assert (answer.status_code, code_of(answer)) == (415, "unsupported_media")
+    assert "ncompressed" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize(
@@ -206,9 +212,16 @@ def test_a_form_with_many_parts_or_large_fields_is_refused(client: httpx.Client)
         assert (answer.status_code, code_of(answer)) == (400, "malformed_multipart")
 
 
+@pytest.mark.parametrize("form", [PART + b"\r\n", PART + b"\r\n" + PART + b"\r\n--xx--\r\n"])
+def test_a_form_that_is_cut_or_holds_two_files_is_refused(client: httpx.Client, form: bytes) -> None:
+    headers = {"Content-Type": "multipart/form-data; boundary=xx"}
+    answer = client.post("/datasets", content=form, headers=headers)
+    assert (answer.status_code, code_of(answer)) == (400, "malformed_multipart")
+
+
 @pytest.mark.parametrize(("before", "after"), [(b"\r\n" * 1_500_000, b""), (b"", b"x" * 3_000_000)])
 def test_a_form_of_little_but_frame_is_refused(service: Service, before: bytes, after: bytes) -> None:
-    part = b'--xx\r\nContent-Disposition: form-data; name="file"\r\n\r\n' + rows() + b"\r\n--xx--\r\n"
+    part = PART + b"\r\n--xx--\r\n"
     with service.client() as client:
         answer = client.post(
             "/datasets",

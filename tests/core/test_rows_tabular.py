@@ -163,6 +163,22 @@ def test_a_parquet_file_of_equal_rows_is_no_bomb(tmp_path):
     assert (tmp_path / "out").stat().st_size > 20_000_000
 
 
+def test_what_unpacks_to_more_than_the_memory_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(rows_tabular, "MEMORY_BYTES", 3 * 2**29)
+    monkeypatch.setattr(rows_tabular, "UNPACKS_FREELY", 10**12)
+    path = bomb(tmp_path / "rows", value_bytes=300_000_000, rows=1)
+    with pytest.raises(DatasetTooLarge, match="than can be read"):
+        convert(path, tmp_path / "out", Limits(max_bytes=10**12))
+
+
+def test_a_thousand_columns_are_the_most(tmp_path):
+    names = ["text", *(f"c{number}" for number in range(1000))]
+    table = pa.Table.from_arrays([pa.array(["a"])] * len(names), names=names)
+    pq.write_table(table, tmp_path / "rows")
+    with pytest.raises(UnknownFormat, match="1000 columns"):
+        convert(tmp_path / "rows", tmp_path / "out", Limits())
+
+
 def test_a_parquet_column_twice_is_refused(tmp_path):
     column = pa.array(["a"])
     pq.write_table(pa.Table.from_arrays([column, column], names=["text", "text"]), tmp_path / "rows")
