@@ -11,12 +11,12 @@ from typing import Any
 from sqlalchemy import func, insert, or_, select, tuple_, update
 from sqlalchemy.orm import Session
 
-from neftune_store.clean import clean_json, clean_text
 from neftune_store.errors import DatasetInUse, DatasetNotFound
 from neftune_store.ids import is_id, new_id
 from neftune_store.lifecycle import TERMINAL
 from neftune_store.models import DatasetRow, JobRow
 from neftune_store.paging import Page, Place, check_limit, decode_cursor, page_of
+from neftune_store.sanitise import clean_json, clean_text
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, func, insert, select, update
 from sqlalchemy.orm import Session
 
-from neftune_store.clean import clean_json
 from neftune_store.models import EventRow, JobRow
+from neftune_store.sanitise import clean_json
 
 JOBS_CHANNEL = "neftune_jobs"  # LISTEN: something about this job is new; the payload is its id
 INTENT_CHANNEL = "neftune_intent"  # LISTEN: the user's intent for this job has changed

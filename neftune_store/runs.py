@@ -14,7 +14,6 @@ from sqlalchemy.orm import Session
 from sqlalchemy.types import BigInteger, Text
 
 from neftune_store.claims import Claim
-from neftune_store.clean import clean_json
 from neftune_store.errors import InvalidMove, StoreError
 from neftune_store.events import known
 from neftune_store.ids import new_id
@@ -22,6 +21,7 @@ from neftune_store.job import Run, run_of
 from neftune_store.journal import JOBS_CHANNEL, Fact, change, event_row, notify
 from neftune_store.leases import fenced
 from neftune_store.models import CheckpointRow, EventRow, JobRow, RunRow
+from neftune_store.sanitise import clean_json
 
 RESERVED = ("job.", "run.started", "run.lost", "run.requeued", "rewound", "status")
 BASE_STEP = 0  # measured before training

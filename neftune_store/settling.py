@@ -13,13 +13,13 @@ from sqlalchemy.orm import Session
 
 from neftune_store.artifacts import ArtifactRow, add_artifacts
 from neftune_store.claims import Claim
-from neftune_store.clean import clean_json, clean_text, log_tail
 from neftune_store.errors import IntentChanged, LeaseLost
 from neftune_store.ids import new_id
 from neftune_store.journal import Fact, change
 from neftune_store.leases import fenced, held
 from neftune_store.lifecycle import CRASH_LIMIT, INFRA_LIMIT, Intent, Status, backoff
 from neftune_store.models import JobRow, ResultRow, RunRow
+from neftune_store.sanitise import clean_json, clean_text, log_tail
 
 Reason = Literal["drained", "crashed", "infra", "once"]
 MESSAGE_CHARACTERS = 4000

@@ -8,9 +8,9 @@ import pytest
 from pydantic import ValidationError
 
 from neftune_store import errors
-from neftune_store.clean import clean_json
 from neftune_store.ids import is_id, new_id
 from neftune_store.lifecycle import MOVES, TERMINAL, Status, backoff
+from neftune_store.sanitise import clean_json
 from neftune_store.settings import StoreSettings
 
 GIVEN = {"DATABASE_URL": "postgresql://u:p@h/d", "STORAGE_URL": "file:///tmp/blobs"}
