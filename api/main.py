@@ -6,7 +6,6 @@ Importing this opens nothing; :func:`create_app` builds, and only the lifespan c
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
 
 import anyio
 from fastapi import FastAPI
@@ -16,13 +15,13 @@ from api import artifacts, datasets, docs_page, errors, events, health, jobs, me
 from api.framing import Envelope, Gate
 from api.listener import Listener, Wakeups
 from api.openapi import describe
-from api.ringer import Ringer
 from api.security import WrongKeys
 from api.settings import ApiSettings
 from api.turns import Turns
 from neftune_core.catalog import Catalog
 from neftune_store.blobs import Blobs
 from neftune_store.db import make_engine
+from neftune_store.ringer import Ringer
 
 _STREAM_THREADS = 4
 _BESIDE_TURNS = _STREAM_THREADS + 1  # connections of those who don't wait for a turn: streams and readiness
@@ -76,17 +75,11 @@ def _equip(app: FastAPI, settings: ApiSettings) -> None:
     state.turns = Turns(state.engine, settings.database_pool)
     state.blobs = Blobs.open(settings)
     state.catalog = Catalog(settings.models_dirs, settings.allowed_models, settings.hub, settings.model_cache)
-    state.ringer = Ringer(partial(_ring, settings.redis_url))
+    state.ringer = Ringer.of(settings.redis_url)
     state.wrong_keys = WrongKeys(settings.wrong_keys_per_minute)
     state.wakeups = Wakeups()
     state.stream_slots = stream.StreamSlots(settings.sse_per_key)
     state.uploads = datasets.UploadSlots(settings.uploads_at_once)
-
-
-def _ring(redis_url: str) -> None:
-    from neftune_store import bells  # noqa: PLC0415 - on the ringer's thread: loads a broker client
-
-    bells.ring(redis_url)
 
 
 @asynccontextmanager

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from neftune_store.errors import StoreError
-from neftune_store.start import faults
+from neftune_store.startup import faults
 from standalone.errors import StandaloneError
 from standalone.home import Home
 from standalone.service import Service

@@ -4,11 +4,10 @@ from typing import Any
 
 from celery import signals
 
-from neftune_store.start import settings_at_start
+from neftune_store.startup import configure_logs, settings_at_start
 from worker import broker
 from worker.app import create_app
 from worker.drain import Drain
-from worker.log_setup import configure_logs
 from worker.settings import WorkerSettings
 from worker.tether import die_with_parent
 

@@ -11,35 +11,13 @@ from types import FrameType
 import structlog
 from sqlalchemy import Engine
 
-from neftune_store.bells import ring
 from neftune_store.db import make_engine, unit_of_work
 from neftune_store.reconcile import reconcile_once
+from neftune_store.ringer import Ringer
 from neftune_store.settings import StoreSettings
-from neftune_store.start import settings_at_start
-from worker.log_setup import configure_logs
+from neftune_store.startup import configure_logs, settings_at_start
 
 log = structlog.get_logger()
-
-
-class Ringer:
-    """A thread that rings when asked, at most one ring at a time."""
-
-    def __init__(self, redis_url: str) -> None:
-        self._redis_url = redis_url
-        self._wanted = threading.Event()
-        threading.Thread(target=self._run, name="ringer", daemon=True).start()
-
-    def ask(self) -> None:
-        """Ring soon."""
-        self._wanted.set()
-
-    def _run(self) -> None:
-        while self._wanted.wait():
-            self._wanted.clear()
-            try:
-                ring(self._redis_url)
-            except Exception as fault:  # any reason: the next look rings again
-                log.warning("bell.not_rung", reason=type(fault).__name__)
 
 
 def look(engine: Engine, ringer: Ringer) -> None:
@@ -77,9 +55,11 @@ def main() -> None:
     signal.signal(signal.SIGTERM, leave)
     signal.signal(signal.SIGINT, leave)
     engine = make_engine(settings.database_url, pool_size=1, application_name="neftune-reconciler")
+    ringer = Ringer.of(settings.redis_url)
+    ringer.start()
     loop = threading.Thread(
         target=look_again_and_again,
-        args=(engine, Ringer(settings.redis_url), settings.reconcile_seconds, leaving),
+        args=(engine, ringer, settings.reconcile_seconds, leaving),
         name="looks",
         daemon=True,
     )
