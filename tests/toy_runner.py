@@ -6,6 +6,7 @@ Imports only the standard library, so that a start costs little and its faults a
 """
 
 import argparse
+import hashlib
 import json
 import os
 import signal
@@ -101,6 +102,15 @@ def main():
     steps = int(toys.get("steps", "5"))
 
     toy.event("run.planned", total_steps=steps, rows=rows.count(b"\n"))
+    if "inputs" in toys:  # say what was laid out for us
+        held_out = given.validation_rows and hashlib.sha256(Path(given.validation_rows).read_bytes())
+        toy.event(
+            "run.inputs",
+            spec=spec,
+            rows=hashlib.sha256(rows).hexdigest(),
+            validation_rows=held_out and held_out.hexdigest(),
+            model=given.model_dir,
+        )
     misbehave(toy, toys)
     if "deaf" in toys:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)

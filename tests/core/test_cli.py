@@ -1,5 +1,6 @@
 """The runner as a process: what it speaks, what it leaves behind, how it ends."""
 
+import hashlib
 import json
 import os
 import signal
@@ -118,7 +119,7 @@ def results(base, rows, tmp_path_factory):
     found = {}
     for method in METHODS:
         folder = tmp_path_factory.mktemp(method)
-        training = {"learning_rate": 5e-3, "max_steps": 8}
+        training = {"learning_rate": 5e-3, "max_steps": 8, "seed": 7}
         spec = write_spec(folder, method=method, validation={"split": 0.2}, training=training)
         run = reported if method == "lora" else reported_here
         status, told, *_ = run("run", spec, rows, folder / "out", "--model-dir", base)
@@ -184,8 +185,42 @@ def test_the_record_says_what_was_asked_done_and_measured(results):
     assert {"train_loss", "clean_train_loss", "eval_loss", "base_eval_loss"} <= set(record["final"])
     assert record["final"]["base_eval_loss"] == told[1].values["eval_loss"]
     assert record["versions"]["torch"]
-    assert "model.safetensors" in record["model"]["files"]
-    assert "adapter_model.safetensors" in record["artifact"]["files"]
+    assert record["seed"] == 7
+
+
+def test_the_record_names_every_byte_that_went_in_and_came_out(base, rows, results):
+    out, _, _ = results["lora"]
+
+    def hashes(folder):
+        return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+
+    record = json.loads((out / "record.json").read_text())
+    assert record["dataset"]["sha256"] == hashlib.sha256(rows.read_bytes()).hexdigest()
+    assert record["artifact"] == {"name": "adapter", "files": hashes(out / "adapter")}
+    assert record["model"]["id"] == "acme/tiny"
+    assert record["model"]["files"] == hashes(base)
+
+
+def test_rows_named_for_validation_are_measured_and_all_others_train(base, rows, tmp_path):
+    held_out = tmp_path / "held-out.jsonl"
+    turns = [{"role": "user", "content": "What?"}, {"role": "assistant", "content": "Something else."}]
+    held_out.write_text(json.dumps({"messages": turns}))
+    spec = write_spec(tmp_path, validation={"dataset": "ds_other"})
+
+    given = ["run", spec, rows, tmp_path / "out", "--model-dir", base]
+    refused, [failed] = reported_here(*given)
+    status, told = reported_here(*given, "--validation-rows", held_out)
+
+    assert (refused, failed.code) == (messages.EXIT_FAILED, "invalid_spec")
+    assert status == messages.EXIT_OK
+    planned = told[0].data
+    assert (planned["train_rows"], planned["eval_rows"]) == (30, 1)
+    # Measured on those rows alone, as when they are the ones to train on
+    alone, told_alone = reported_here(
+        "run", spec, held_out, tmp_path / "alone", "--model-dir", base, "--validation-rows", held_out
+    )
+    assert alone == messages.EXIT_OK
+    assert told[1].values["eval_loss"] == told_alone[1].values["eval_loss"]
 
 
 def test_at_a_terminal_a_person_is_told(base, rows, tmp_path, capsys):
@@ -258,8 +293,9 @@ def test_a_spec_that_is_none_is_told_by_its_faults(base, rows, tmp_path):
 
 def test_an_unforeseen_error_is_internal_and_its_text_stays_in_the_log(base, rows, tmp_path):
     spec = write_spec(tmp_path)
+    (tmp_path / "secret").write_text("a file where a folder is wanted")
 
-    status, [failed], log = reported("run", spec, tmp_path / "secret", tmp_path / "out", "--model-dir", base)
+    status, [failed], log = reported("run", spec, rows, tmp_path / "secret", "--model-dir", base)
 
     assert status == messages.EXIT_FAILED
     assert failed.code == "internal"

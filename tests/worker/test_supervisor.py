@@ -7,7 +7,7 @@ import tarfile
 
 import pytest
 from sqlalchemy import text
-from worker_house import House, until
+from worker_house import MODEL, House, until
 
 
 def test_a_job_is_claimed_run_published_and_settled(busy_house: House) -> None:
@@ -21,6 +21,28 @@ def test_a_job_is_claimed_run_published_and_settled(busy_house: House) -> None:
     assert names[0] == "job.queued"
     assert names[-1] == "job.succeeded"
     assert [name for name in names if name[:4] == "run."] == ["run.started", "run.planned", "run.completed"]
+
+
+def test_the_runner_reads_the_very_spec_and_rows_that_were_asked_for(busy_house: House) -> None:
+    # Given a job in which nothing that matters has its default
+    rows = busy_house.dataset(b'{"instruction": "a", "input": "", "output": "b"}\n')
+    held_out = busy_house.dataset(b'{"instruction": "c", "input": "", "output": "d"}\n')
+    job = busy_house.submit(
+        "steps=1 inputs=1",
+        dataset=rows.id,
+        validation={"dataset": held_out.id},
+        alpha=7.25,
+        noise={"clean_loss_every": 3},
+        lora={"r": 4, "lora_alpha": 9},
+        training={"learning_rate": 0.003, "batch_size": 2, "max_length": 99, "seed": 7},
+    )
+    busy_house.wait(job, "succeeded")
+    # Then its runner finds all of it in its files
+    read = next(fact.data for fact in busy_house.facts(job) if fact.name == "run.inputs")
+    assert read["spec"] == job.spec
+    assert (read["spec"]["alpha"], read["spec"]["training"]["seed"]) == (7.25, 7)
+    assert (read["rows"], read["validation_rows"]) == (rows.sha256, held_out.sha256)
+    assert read["model"] == str(busy_house.root / "models" / MODEL)
 
 
 def test_a_follower_hears_all_in_the_order_of_the_runner(busy_house: House) -> None:
