@@ -1,5 +1,6 @@
 """``python -m worker``: a Celery worker with one pool child, which supervises one runner at a time."""
 
+import os
 from typing import Any
 
 from celery import signals
@@ -8,8 +9,8 @@ from neftune_store.startup import configure_logs, settings_at_start
 from worker import broker
 from worker.app import create_app
 from worker.drain import Drain
+from worker.launch import tie_to
 from worker.settings import WorkerSettings
-from worker.tether import die_with_parent
 
 
 def main() -> None:
@@ -27,7 +28,7 @@ def main() -> None:
         drain.ask()
 
     def tie_the_pool_child(**_: Any) -> None:
-        die_with_parent()
+        tie_to(os.getppid())  # so that kill -9 of the main process leaves nothing
 
     signals.setup_logging.connect(keep_our_logs, weak=False)
     signals.worker_shutting_down.connect(ask_the_run_to_stop, weak=False)

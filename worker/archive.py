@@ -12,25 +12,23 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+from worker.errors import ResultRefused
+
 MAX_FILES = 10_000
-
-
-class UnsafeResult(Exception):
-    """The runner's result is not a plain file or folder under its output folder."""
 
 
 def result_path(root: Path, said: str) -> Path:
     """Find what the runner named, refusing whatever leads out of ``root``."""
     parts = Path(said).parts
     if not parts or Path(said).is_absolute() or ".." in parts or "\x00" in said:
-        raise UnsafeResult("a result has to lie under the output folder")
+        raise ResultRefused("a result has to lie under the output folder")
     path = root
     for part in parts:
         path /= part
         if path.is_symlink():
-            raise UnsafeResult("a result may not be a link")
+            raise ResultRefused("a result may not be a link")
     if not path.exists():
-        raise UnsafeResult("a result is announced but missing")
+        raise ResultRefused("a result is announced but missing")
     return path
 
 
@@ -38,9 +36,9 @@ def files_under(folder: Path) -> list[Path]:
     """Give the folder's files in the order of their names, relative to it."""
     found = sorted(_walk(folder), key=lambda path: path.relative_to(folder).as_posix())
     if not found:
-        raise UnsafeResult("a result folder is empty")
+        raise ResultRefused("a result folder is empty")
     if len(found) > MAX_FILES:
-        raise UnsafeResult("a result folder holds too many files")
+        raise ResultRefused("a result folder holds too many files")
     return [path.relative_to(folder) for path in found]
 
 
@@ -54,7 +52,7 @@ def _walk(folder: Path) -> Iterator[Path]:
         elif stat.S_ISREG(mode):
             yield Path(entry.path)
         else:
-            raise UnsafeResult("a result folder holds something that is not a plain file")
+            raise ResultRefused("a result folder holds something that is not a plain file")
 
 
 def pack(folder: Path, target: Path) -> None:
@@ -73,5 +71,5 @@ def open_plain(path: Path) -> IO[bytes]:
     opened = os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb")
     if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
         opened.close()
-        raise UnsafeResult("a result is not a plain file")
+        raise ResultRefused("a result is not a plain file")
     return opened

@@ -3,7 +3,6 @@
 WorkerError               internal
 ├── DatasetCorrupt        dataset_corrupt
 ├── ResultRefused         internal
-├── DownloadFailed        model_download (retryable)
 └── ModelRefused          the fetcher's code: model_not_available, custom_code, unsafe_weights
 Stopped                   no error: somebody wants the run to end
 """
@@ -28,16 +27,9 @@ class DatasetCorrupt(WorkerError):
 
 
 class ResultRefused(WorkerError):
-    """What the runner left is not what it owes."""
+    """What the runner left is not what it owes, or is no plain file under its output folder."""
 
     code = "internal"
-
-
-class DownloadFailed(WorkerError):
-    """The hub did not give us the model this time."""
-
-    code = "model_download"
-    retryable = True
 
 
 class ModelRefused(WorkerError):

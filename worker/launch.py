@@ -16,8 +16,10 @@ PR_SET_PDEATHSIG = 1
 EX_PARENT_GONE = 76  # the supervisor died before we were tied to it
 
 
-def _tie_to(parent: int) -> None:
+def tie_to(parent: int) -> None:
     """Die with ``parent``. The signal comes when the thread that spawned us ends."""
+    if sys.platform != "linux":
+        return
     if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
     if os.getppid() != parent:  # it died in between: the signal will never come
@@ -34,7 +36,7 @@ def _limit(kind: int, most: int) -> None:
 def main(argv: list[str]) -> None:
     """Tie, limit, exec."""
     parent, nofile, fsize = (int(given) for given in argv[:3])
-    _tie_to(parent)
+    tie_to(parent)
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_NOFILE, nofile)
     _limit(resource.RLIMIT_FSIZE, fsize)

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from neftune_core.catalog import Catalog, inspect_model
-from neftune_core.errors import ModelNotAvailable
+from neftune_core.errors import ModelDownload, ModelNotAvailable
 from neftune_store.claims import Claim
-from worker.errors import DownloadFailed, ModelRefused
+from worker.errors import ModelRefused
 from worker.inputs import Check
 from worker.pipe import read_block
 from worker.settings import WorkerSettings
@@ -82,7 +82,7 @@ def _listen(
 def _is_over(check: Check, deadline: float) -> bool:
     check()
     if time.monotonic() > deadline:
-        raise DownloadFailed("The model took too long to come; try again or place it in a models folder.")
+        raise ModelDownload("The model took too long to come; try again or place it in a models folder.")
     return False
 
 
@@ -92,7 +92,7 @@ def _lines(source: IO[bytes], closed: Callable[[], bool]) -> Iterator[bytes]:
         *whole, line = (line + block).split(b"\n")
         yield from whole
         if len(line) > LONGEST_LINE:
-            raise DownloadFailed("The fetcher spoke without end.")
+            raise ModelDownload("The fetcher spoke without end.")
 
 
 def _outcome(last: Mapping[str, Any] | None, tell: Tell) -> Path:
@@ -100,7 +100,7 @@ def _outcome(last: Mapping[str, Any] | None, tell: Tell) -> Path:
         code = "model_download" if last is None else str(last["code"])
         message = "The fetcher ended without a word." if last is None else str(last["message"])
         if last is None or last.get("retryable"):
-            raise DownloadFailed(message)
+            raise ModelDownload(message)
         raise ModelRefused(code, message)
     tell("model.fetched", {key: last[key] for key in ("model", "commit", "bytes")})
     return Path(last["path"])

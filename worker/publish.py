@@ -13,7 +13,7 @@ from typing import Any
 
 from neftune_store.artifacts import ArtifactRow
 from neftune_store.blobs import Blobs, blob_key
-from worker.archive import UnsafeResult, files_under, open_plain, pack, result_path
+from worker.archive import files_under, open_plain, pack, result_path
 from worker.errors import ResultRefused
 from worker.inputs import Check
 
@@ -63,7 +63,7 @@ class Publisher:
         try:
             pieces = [piece for name, path in sorted(said.items()) for piece in self._pieces(name, path)]
             record = read_record(result_path(self._folder / "out", said[RECORD]))
-        except (UnsafeResult, OSError) as fault:
+        except OSError as fault:
             raise ResultRefused(str(fault)) from fault
         return Result(record, [self._store(piece) for piece in pieces] + self.store(ours))
 

@@ -12,7 +12,8 @@ import pytest
 from worker_house import until
 
 from worker import metrics_csv, workdir
-from worker.archive import UnsafeResult, files_under, open_plain, pack, result_path
+from worker.archive import files_under, open_plain, pack, result_path
+from worker.errors import ResultRefused
 from worker.logs import LogCapture
 
 
@@ -62,14 +63,14 @@ def test_changed_bytes_change_the_tar(tmp_path: Path) -> None:
 def test_a_result_that_leads_outside_is_refused(tmp_path: Path, said: str) -> None:
     folder(tmp_path)
     (tmp_path / "link").symlink_to("/etc")
-    with pytest.raises(UnsafeResult):
+    with pytest.raises(ResultRefused):
         result_path(tmp_path, said)
 
 
 def test_a_folder_with_a_link_in_it_is_refused(tmp_path: Path) -> None:
     made = folder(tmp_path)
     (made / "deep" / "link").symlink_to("/etc/passwd")
-    with pytest.raises(UnsafeResult):
+    with pytest.raises(ResultRefused):
         files_under(made)
     with pytest.raises(OSError, match="symbolic links"):
         open_plain(made / "deep" / "link")
@@ -77,11 +78,11 @@ def test_a_folder_with_a_link_in_it_is_refused(tmp_path: Path) -> None:
 
 def test_an_empty_folder_and_a_pipe_are_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UnsafeResult):
+    with pytest.raises(ResultRefused):
         files_under(tmp_path / "empty")
     made = folder(tmp_path)
     os.mkfifo(made / "pipe")
-    with pytest.raises(UnsafeResult):
+    with pytest.raises(ResultRefused):
         files_under(made)
 
 
