@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from neftune_core.noise import Layout
-from neftune_core.order import shuffled
+from neftune_core.sampling import shuffled
 from neftune_core.tokenise import Example
 
 

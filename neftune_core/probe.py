@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from neftune_core.clean import measuring
+from neftune_core.clean_losses import measuring
 
 TEXT = "The quick brown fox jumps over the lazy dog."
 LOGITS = 8

@@ -18,9 +18,9 @@ from pydantic import ValidationError
 from neftune_core import messages
 from neftune_core.catalog import Catalog
 from neftune_core.errors import CoreError, ModelNotAvailable, SpecError, SupervisorLost
-from neftune_core.order import held_out
-from neftune_core.report import PipeReporter, TerminalReporter
+from neftune_core.reporters import PipeReporter, TerminalReporter
 from neftune_core.rows import Row, read_rows
+from neftune_core.sampling import held_out
 from neftune_core.spec import JobSpec
 from neftune_core.spec_faults import faults_of
 

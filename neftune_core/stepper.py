@@ -75,7 +75,7 @@ class Stepper:
 
     def _take(self, step: Step) -> Taken:
         self._model.train()
-        with told_apart(step.number):
+        with naming_out_of_memory(step.number):
             loss, correct = self._accumulate(step)
         norm = torch.nn.utils.clip_grad_norm_(self._parameters, self._max_norm)
         told = [float(loss), float(norm), float(correct)]
@@ -103,7 +103,7 @@ class Stepper:
 
 
 @contextmanager
-def told_apart(step: int) -> Iterator[None]:
+def naming_out_of_memory(step: int) -> Iterator[None]:
     """Turn the ways a device says "no memory" into :class:`OutOfMemory`."""
     try:
         yield

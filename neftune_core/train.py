@@ -13,7 +13,8 @@ import torch
 
 from neftune_core import export, model, prompts
 from neftune_core.batches import Step, arrange, steps
-from neftune_core.clean import clean_loss
+from neftune_core.clean_losses import clean_loss
+from neftune_core.guards import EarlyStop, NoiseGuard, SkipGuard
 from neftune_core.losses import LossHead
 from neftune_core.noise import Noise, NoisyEmbeddings, later_multiplier, noisy_embeddings
 from neftune_core.plan import schedule
@@ -23,7 +24,6 @@ from neftune_core.rows import Row
 from neftune_core.spec import ALPHA_UNUSUAL, JobSpec
 from neftune_core.stepper import Stepper
 from neftune_core.tokenise import Prepared, beginning, prepare, refuse_if_mostly_dropped
-from neftune_core.watch import EarlyStop, NoiseWatch, SkipWatch
 
 # Padded tokens of a micro-batch where the spec leaves it open: a CPU's cache is small, a GPU wants work.
 _TOKENS_AT_ONCE = {"cpu": 2_048, "cuda": 16_384}
@@ -91,7 +91,7 @@ class _Run:
             kind=kind,
             folder=folder,
             resolved=self.resolved(),
-            noise=self.noise_watch.facts,
+            noise=self.noise_guard.facts,
             probe={
                 "input_ids": ids,
                 "base_logits": base_logits,
@@ -179,7 +179,7 @@ class _Run:
         self.recomputes = model.recompute_activations(self.base, spec, self.numerics)
         self.head = LossHead(self.model, device)
         width = int(self.base.get_input_embeddings().weight.shape[-1])
-        self.noise_watch = NoiseWatch(spec.alpha, width, self.reporter)
+        self.noise_guard = NoiseGuard(spec.alpha, width, self.reporter)
         noise = Noise(spec.alpha, spec.training.seed, later_multiplier(self.base.config))
         with noisy_embeddings(self.model, noise) as noisy:
             stepper = Stepper(
@@ -196,7 +196,7 @@ class _Run:
 
     def _walk(self, stepper: Stepper, noisy: NoisyEmbeddings) -> None:
         training, plan = self.spec.training, self.plan
-        skips = SkipWatch(self.reporter)
+        skips = SkipGuard(self.reporter)
         early = EarlyStop(
             training.early_stop.patience if training.early_stop else None, self.final.get("base_eval_loss")
         )
@@ -229,7 +229,7 @@ class _Run:
                 values["eval_loss"] = self._evaluated(self.model, self.head)
             self.reporter.metrics(step.number, values)
             self._remember(values)
-            self.noise_watch.saw(step, reading)
+            self.noise_guard.saw(step, reading)
             skips.saw(step, taken)
             if evaluated and early.saw(values["eval_loss"]) and step.number < plan.total_steps:
                 self.reporter.event(
@@ -237,7 +237,7 @@ class _Run:
                 )
                 break
         skips.finished(taken_steps)
-        self.noise_watch.finished()
+        self.noise_guard.finished()
 
     def _remember(self, values: Values) -> None:
         """Keep the latest of each loss for the record."""

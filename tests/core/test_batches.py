@@ -3,8 +3,8 @@
 import torch
 
 from neftune_core.batches import arrange, pad, steps
-from neftune_core.order import held_out, shuffled
 from neftune_core.prompts import render
+from neftune_core.sampling import held_out, shuffled
 from neftune_core.tokenise import prepare
 from tests.core.tiny import make_rows, make_tokenizer
 

@@ -7,7 +7,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from neftune_core.batches import arrange, pad
-from neftune_core.clean import clean_loss, measuring
+from neftune_core.clean_losses import clean_loss, measuring
 from neftune_core.losses import LossHead
 from tests.core.test_batches import make_examples
 from tests.core.tiny import make_base

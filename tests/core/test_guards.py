@@ -1,11 +1,11 @@
-"""The watchers: what a run bears, and when it has had enough."""
+"""The guards of a run: what it bears, and when it has had enough."""
 
 import pytest
 
 from neftune_core.batches import Step
 from neftune_core.errors import NonFiniteLoss
+from neftune_core.guards import EarlyStop, SkipGuard
 from neftune_core.stepper import Taken
-from neftune_core.watch import EarlyStop, SkipWatch
 from tests.core.test_batches import make_examples
 from tests.core.tiny import Notebook
 
@@ -18,31 +18,31 @@ def step(number):
 
 def test_three_bad_steps_in_a_row_are_borne_as_often_as_they_come():
     notebook = Notebook()
-    watch = SkipWatch(notebook)
+    guard = SkipGuard(notebook)
 
     for number, taken in enumerate([BAD_LOSS, BAD_NORM, BAD_LOSS, GOOD] * 3, start=1):
-        watch.saw(step(number), taken)
+        guard.saw(step(number), taken)
 
     assert [told["in_a_row"] for told in notebook.named("run.step_skipped")] == [1, 2, 3] * 3
     assert notebook.named("run.step_skipped")[0]["rows"] == [0, 1]
-    watch.finished(12)
+    guard.finished(12)
 
 
 def test_the_fourth_ends_the_run_and_names_its_rows():
-    watch = SkipWatch(Notebook())
+    guard = SkipGuard(Notebook())
     for number in (1, 2, 3):
-        watch.saw(step(number), BAD_NORM)
+        guard.saw(step(number), BAD_NORM)
 
     with pytest.raises(NonFiniteLoss, match=r"4 steps in a row, the last at step 4 \(rows 0, 1\)"):
-        watch.saw(step(4), BAD_NORM)
+        guard.saw(step(4), BAD_NORM)
 
 
 def test_a_run_of_nothing_but_skipped_steps_has_learnt_nothing():
-    watch = SkipWatch(Notebook())
-    watch.saw(step(1), BAD_LOSS)
+    guard = SkipGuard(Notebook())
+    guard.saw(step(1), BAD_LOSS)
 
     with pytest.raises(NonFiniteLoss, match="nothing was learnt"):
-        watch.finished(1)
+        guard.finished(1)
 
 
 def test_patience_counts_evaluations_without_improvement():

@@ -16,7 +16,7 @@ from neftune_core.losses import LossHead
 
 @contextmanager
 def measuring(model: Any) -> Iterator[None]:
-    """Switch to eval mode without gradient; put mode and random generators back afterwards."""
+    """Switch to eval mode without gradient; restore mode and random generators afterwards."""
     modes = {module: module.training for module in model.modules()}
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
     with torch.random.fork_rng(devices), torch.no_grad():

@@ -1,6 +1,6 @@
-"""What watches over a run: losses that are no number, losses that stop falling, noise that is not alpha's.
+"""Guards of a run: against losses that are no number, losses that stop falling, noise that is not alpha's.
 
-Each watcher is told what happened and decides one thing. None knows a model or a file.
+Each is told what happened and decides one thing. None knows a model or a file.
 """
 
 from neftune_core.batches import Step
@@ -13,7 +13,7 @@ SKIPS_IN_A_ROW = 3
 _ROWS_NAMED = 32
 
 
-class SkipWatch:
+class SkipGuard:
     """Lets a few steps without a finite loss or gradient pass, then ends the run."""
 
     def __init__(self, reporter: Reporter) -> None:
@@ -61,7 +61,7 @@ class EarlyStop:
         return self._patience is not None and self._since >= self._patience
 
 
-class NoiseWatch:
+class NoiseGuard:
     """Holds the noise of the first steps against alpha and tells the verdict once."""
 
     def __init__(self, alpha: float, width: int, reporter: Reporter) -> None:
