@@ -6,7 +6,14 @@ import pytest
 import torch
 
 from neftune_core.errors import CustomCode, SpecError, UnsafeWeights
-from neftune_core.model import check_lora, load_base, load_tokenizer, make_trainable, numerics_for
+from neftune_core.model import (
+    check_lora,
+    load_adapter,
+    load_base,
+    load_tokenizer,
+    make_trainable,
+    numerics_for,
+)
 from neftune_core.spec import LoraSpec
 from tests.core.tiny import make_base, make_spec
 
@@ -73,6 +80,35 @@ def test_only_the_adapter_trains_and_in_fp32(base):
     assert len(trained) == 4  # A and B in two layers
     assert all("lora_" in name and dtype == torch.float32 for name, dtype in trained.items())
     assert model.get_input_embeddings().weight.dtype == torch.bfloat16
+
+
+def test_an_adapter_is_loaded_to_answer_and_not_to_train(base, tmp_path):
+    spec = make_spec(
+        lora={"lora_dropout": 0.5, "r": 4, "lora_alpha": 12, "use_rslora": True, "use_dora": True}
+    )
+    numerics = numerics_for(spec)
+    make_trainable(load_base(base, numerics), spec).save_pretrained(tmp_path, save_embedding_layers=False)
+
+    model = load_adapter(load_base(base, numerics), tmp_path)
+
+    assert [name for name, module in model.named_modules() if module.training] == []
+    assert [name for name, parameter in model.named_parameters() if parameter.requires_grad] == []
+    assert model.get_input_embeddings()._forward_hooks == {}
+    # What was asked is what was made
+    config = json.loads((tmp_path / "adapter_config.json").read_text())
+    asked = {"r": 4, "lora_alpha": 12, "lora_dropout": 0.5, "use_rslora": True, "use_dora": True}
+    assert {name: config[name] for name in asked} == asked
+
+
+def test_a_4_bit_base_is_quantised_as_asked(base):
+    asked = {"type": "fp4", "double": False, "compute_dtype": "bf16"}
+    model = load_base(base, numerics_for(make_spec(method="qlora", quantization=asked)))
+
+    linear = model.model.layers[0].self_attn.q_proj
+    state = linear.weight.quant_state
+    assert (state.quant_type, state.nested, linear.compute_dtype) == ("fp4", False, torch.bfloat16)
+    default = load_base(base, numerics_for(make_spec(method="qlora"))).model.layers[0].self_attn.q_proj
+    assert (default.weight.quant_state.quant_type, default.weight.quant_state.nested) == ("nf4", True)
 
 
 def test_an_evaluation_leaves_the_gradients_of_a_4_bit_base_as_they_were(base):

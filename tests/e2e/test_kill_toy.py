@@ -43,6 +43,8 @@ def runs_again(house: House, job: Job, within: float) -> None:
     names = house.events(job)
     assert names.count("job.succeeded") == 1
     assert names.count("rewound") == 1
+    # Nor is a folder left of the run that died
+    until(lambda: not list(house.work_dir.glob("run-*")), 5)
 
 
 def test_a_killed_runner(running: tuple[House, Job]) -> None:
