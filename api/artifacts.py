@@ -17,7 +17,7 @@ from starlette.responses import StreamingResponse
 
 from api.deps import Artifacts, JobId, Reader, problems
 from api.refusals import BadRange, NotYet
-from api.shapes import ArtifactRead, Listing
+from api.schemas import ArtifactRead, Listing
 from neftune_store.artifacts import Artifact, ArtifactLedger
 from neftune_store.blobs import Blobs
 from neftune_store.errors import ArtifactNotFound
@@ -79,7 +79,7 @@ async def log(
     try:
         artifact = await _found(request, who, job_id, "log")
     except ArtifactNotFound:
-        tail = await request.app.state.turns.ask(partial(_tail, who.project_id, job_id))
+        tail = await request.app.state.database.ask(partial(_tail, who.project_id, job_id))
         return Response(tail, media_type=_TEXT)
     answer = await run_in_threadpool(sent, request, artifact, request.app.state.blobs)
     answer.headers["content-type"] = _TEXT
@@ -88,7 +88,7 @@ async def log(
 
 async def _found(request: Request, who: Principal, job_id: str, name: str) -> Artifact:
     """Find an artifact in a transaction that is over before storage is asked."""
-    found: Artifact = await request.app.state.turns.ask(
+    found: Artifact = await request.app.state.database.ask(
         lambda tx: ArtifactLedger(tx).get(who.project_id, job_id, name)
     )
     return found

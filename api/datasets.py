@@ -10,12 +10,12 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 from sqlalchemy.orm import Session
 
-from api.checks import Deciding, Declared
 from api.deps import Cursor, DatasetId, Datasets, Limit, Reader, Writer, problems
-from api.incoming import FormFile, blocks, paced
-from api.intake import Intake, Sealed, promised_digest, too_large
-from api.refusals import Busy, UnsupportedMedia
-from api.shapes import DatasetRead, Listing
+from api.refusals import TooManyUploads, UnsupportedMedia
+from api.schemas import DatasetRead, Listing
+from api.upload import Intake, Sealed, promised_digest, too_large
+from api.upload_body import FormFile, blocks, paced
+from api.upload_check import Declared, UploadCheck
 from neftune_core.rows import Limits
 from neftune_store.datasets import DatasetLedger
 
@@ -43,7 +43,7 @@ class UploadSlots:
     def one(self) -> Iterator[None]:
         """Hold a slot, or refuse."""
         if self._taken >= self._at_once:
-            raise Busy
+            raise TooManyUploads
         self._taken += 1
         try:
             yield
@@ -82,13 +82,13 @@ async def upload(
     intake = Intake(state.blobs, limits, state.upload_threads, state.table_threads)
     with (
         state.uploads.one(),
-        Deciding(declared=format, limits=limits, spool_dir=state.settings.spool_dir) as check,
+        UploadCheck(declared=format, limits=limits, spool_dir=state.settings.spool_dir) as check,
     ):
         sealed = await intake.take(
             blocks(aiter(form) if form else chunks), check=check, project_id=who.project_id, promised=promised
         )
     shown = display_name(name or (form.filename if form else None))
-    dataset: DatasetRead = await state.turns.ask(partial(_recorded, who.project_id, shown, sealed))
+    dataset: DatasetRead = await state.database.ask(partial(_recorded, who.project_id, shown, sealed))
     response.headers["location"] = f"/datasets/{dataset.id}"
     return dataset
 

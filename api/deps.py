@@ -36,13 +36,13 @@ Writer = Annotated[Principal, Depends(writer)]
 
 async def session(request: Request) -> AsyncIterator[Session]:
     """Open the one transaction of a request."""
-    async with request.app.state.turns.unit() as opened:
+    async with request.app.state.database.transaction() as opened:
         yield opened
 
 
 async def ringing_session(request: Request) -> AsyncIterator[Session]:
     """Open the one transaction of a request that may give a worker something to do."""
-    async with request.app.state.turns.unit() as opened:
+    async with request.app.state.database.transaction() as opened:
         yield opened
     request.app.state.ringer.ask()  # after the commit; returns at once
 
@@ -61,8 +61,8 @@ async def ringing_jobs(request: Request, tx: RingingTx) -> JobLedger:
     return JobLedger(tx, queue_limit=request.app.state.settings.queue_limit)
 
 
-async def datasets_in_it(tx: RingingTx) -> DatasetLedger:
-    """Give the dataset ledger, in the same transaction: who held two turns could wait for itself."""
+async def ringing_datasets(tx: RingingTx) -> DatasetLedger:
+    """Give the dataset ledger, in the same transaction: a request with two could wait for itself."""
     return DatasetLedger(tx)
 
 
@@ -78,7 +78,7 @@ async def artifacts(tx: Tx) -> ArtifactLedger:
 
 Jobs = Annotated[JobLedger, Depends(jobs, scope="function")]
 RingingJobs = Annotated[JobLedger, Depends(ringing_jobs, scope="function")]
-DatasetsInIt = Annotated[DatasetLedger, Depends(datasets_in_it, scope="function")]
+RingingDatasets = Annotated[DatasetLedger, Depends(ringing_datasets, scope="function")]
 Datasets = Annotated[DatasetLedger, Depends(datasets, scope="function")]
 Artifacts = Annotated[ArtifactLedger, Depends(artifacts, scope="function")]
 
@@ -103,7 +103,7 @@ DatasetId = Annotated[str, Depends(dataset_id)]
 
 async def visible_job(request: Request, who: Reader, which: JobId) -> Job:
     """Find the job in a transaction that is over before a long answer begins."""
-    found: Job = await request.app.state.turns.ask(lambda tx: JobLedger(tx).get(who.project_id, which))
+    found: Job = await request.app.state.database.ask(lambda tx: JobLedger(tx).get(who.project_id, which))
     return found
 
 

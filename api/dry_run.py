@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from api.shapes import Shape
+from api.schemas import Schema
 from neftune_core.plan import schedule
 from neftune_core.spec import ALPHA_UNUSUAL, JobSpec
 from neftune_store.datasets import DatasetLedger
 
 
-class PlanRead(Shape):
+class PlanRead(Schema):
     """How long the job would be, from the number of rows alone."""
 
     rows: int
@@ -17,7 +17,7 @@ class PlanRead(Shape):
     warmup_steps: int
 
 
-class DryRun(Shape):
+class DryRun(Schema):
     """What a submit would record."""
 
     dry_run: bool = True

@@ -6,13 +6,13 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 
 from api.deps import JobId, Reader, Tx, problems
-from api.shapes import Listing, Shape
+from api.schemas import Listing, Schema
 from neftune_store.events import SEQ_MAX, events_after
 
 router = APIRouter(prefix="/jobs/{job_id}", tags=["jobs"])
 
 
-class EventRead(Shape):
+class EventRead(Schema):
     """A past-tense fact."""
 
     seq: int

@@ -11,11 +11,11 @@ from api.deps import (
     PLAIN,
     Artifacts,
     Cursor,
-    DatasetsInIt,
     JobId,
     Jobs,
     Limit,
     Reader,
+    RingingDatasets,
     RingingJobs,
     Writer,
     problems,
@@ -23,7 +23,7 @@ from api.deps import (
 from api.dry_run import DryRun, rehearse
 from api.models import Models
 from api.refusals import BadIdempotencyKey, InvalidSpec, NotYet
-from api.shapes import ArtifactRead, JobDetail, JobRead, Listing, QueueRead
+from api.schemas import ArtifactRead, JobDetail, JobRead, Listing, QueueRead
 from neftune_core.spec import JobSpec
 from neftune_core.spec_faults import faults_of
 from neftune_store.jobs import Job, JobFilter, JobLedger
@@ -98,7 +98,7 @@ def submit(  # noqa: PLR0913, PLR0917 - each thing a request carries, by name
     spec: Annotated[JobSpec, Depends(asked)],
     models: Models,
     jobs: RingingJobs,
-    datasets: DatasetsInIt,
+    datasets: RingingDatasets,
     dry_run: Annotated[bool, Query(description="Check and plan only; nothing is created.")] = False,
 ) -> JobRead | DryRun:
     """Record the job; a worker will pick it up. Redis is not asked, so nothing here waits for it."""

@@ -12,12 +12,12 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 
 from api import artifacts, datasets, docs_page, errors, events, health, jobs, metrics, models, stream
-from api.framing import Envelope, Gate
+from api.database import Database
 from api.listener import Listener, Wakeups
+from api.middleware import Envelope, Gate
 from api.openapi import describe
 from api.security import WrongKeys
 from api.settings import ApiSettings
-from api.turns import Turns
 from neftune_core.catalog import Catalog
 from neftune_store.blobs import Blobs
 from neftune_store.db import make_engine
@@ -72,7 +72,7 @@ def _equip(app: FastAPI, settings: ApiSettings) -> None:
         pool_size=settings.database_pool + _BESIDE_TURNS,
         application_name="neftune-api",
     )
-    state.turns = Turns(state.engine, settings.database_pool)
+    state.database = Database(state.engine, settings.database_pool)
     state.blobs = Blobs.open(settings)
     state.catalog = Catalog(settings.models_dirs, settings.allowed_models, settings.hub, settings.model_cache)
     state.ringer = Ringer.of(settings.redis_url)

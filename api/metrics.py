@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from api.deps import JobId, Reader, Tx, problems
-from api.shapes import Shape
+from api.schemas import Schema
 from neftune_store.events import SEQ_MAX
 from neftune_store.metrics import MOST_POINTS, series
 
@@ -14,7 +14,7 @@ router = APIRouter(prefix="/jobs/{job_id}", tags=["jobs"])
 _KEYS = r"^[a-z0-9_.-]{1,64}(?:,[a-z0-9_.-]{1,64}){0,63}$"
 
 
-class SeriesRead(Shape):
+class SeriesRead(Schema):
     """Curves by name: points ``[step, value]`` in step order."""
 
     series: dict[str, list[tuple[int, float]]]

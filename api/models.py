@@ -5,13 +5,13 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request
 
 from api.deps import Reader, problems
-from api.shapes import Listing, Shape
+from api.schemas import Listing, Schema
 from neftune_core.catalog import Catalog
 
 router = APIRouter(tags=["models"])
 
 
-class ModelRead(Shape):
+class ModelRead(Schema):
     """A base model."""
 
     id: str

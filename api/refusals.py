@@ -21,7 +21,7 @@
     │   └── InvalidSpec         invalid_spec, or not_supported
     ├── NotYet                not_supported
     ├── NoSpace               insufficient_storage
-    └── Busy                  too_many_uploads
+    └── TooManyUploads        too_many_uploads
 
 Codes only; statuses stand in :mod:`api.errors`. No message repeats what was sent.
 """
@@ -206,7 +206,7 @@ class NoSpace(ApiError):
         super().__init__("There is no room to take this upload now; nothing was kept.")
 
 
-class Busy(ApiError):
+class TooManyUploads(ApiError):
     """More uploads at once than this process takes."""
 
     code = "too_many_uploads"

@@ -50,7 +50,7 @@ async def identify(request: Request, scope: Scope) -> Principal:
     key = _bearer(request)
     principal: Principal | None = None
     if key is not None:
-        principal = await request.app.state.turns.ask(lambda tx: ProjectLedger(tx).authenticate(key))
+        principal = await request.app.state.database.ask(lambda tx: ProjectLedger(tx).authenticate(key))
     if principal is None:
         client = request.client.host if request.client else "?"
         if request.app.state.wrong_keys.add(client):

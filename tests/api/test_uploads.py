@@ -240,7 +240,7 @@ def test_rows_do_not_wait_for_tables(client: httpx.Client, monkeypatch: pytest.M
         released.wait(20)
         convert(*given)
 
-    monkeypatch.setattr("api.checks.convert", slow)
+    monkeypatch.setattr("api.upload_check.convert", slow)
     with ThreadPoolExecutor(6) as pool:
         tables = [pool.submit(client.post, "/datasets", content=b"text\nhello\n") for _ in range(6)]
         try:

@@ -1,8 +1,8 @@
-"""Whose turn it is to ask the database.
+"""The database as handlers reach it: in turns, so that waiting costs neither a connection nor a thread.
 
-As many requests hold a turn as there are connections; the others wait on the event loop and hold neither a
-connection nor a thread. Without this, requests that wait for a connection fill the thread pool, and the one
-request that could free a connection finds no thread to go on with.
+As many requests hold a turn as there are connections; the others wait on the event loop. Without this,
+requests that wait for a connection fill the thread pool, and the one request that could free a connection
+finds no thread to go on with.
 """
 
 from collections.abc import AsyncIterator, Callable
@@ -21,7 +21,7 @@ from neftune_store.errors import DatabaseUnavailable
 T = TypeVar("T")
 
 
-class Turns:
+class Database:
     """One engine, shared in turns."""
 
     def __init__(self, engine: Engine, at_once: int, *, wait_s: float = 5) -> None:
@@ -30,8 +30,8 @@ class Turns:
         self._wait_s = wait_s
 
     @asynccontextmanager
-    async def unit(self) -> AsyncIterator[Session]:
-        """Hold one transaction: committed at the end of the block, or rolled back."""
+    async def transaction(self) -> AsyncIterator[Session]:
+        """Open one transaction: committed at the end of the block, or rolled back."""
         async with self._turn(), contextmanager_in_threadpool(unit_of_work(self._engine)) as session:
             yield session
 

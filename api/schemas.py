@@ -17,20 +17,20 @@ from neftune_store.lifecycle import Intent, Status
 T = TypeVar("T")
 
 
-class Shape(BaseModel):
+class Schema(BaseModel):
     """A part of an answer."""
 
     model_config = ConfigDict(frozen=True)
 
 
-class Listing(Shape, Generic[T]):
+class Listing(Schema, Generic[T]):
     """One page; ``next`` is the cursor of the page after, or null."""
 
     items: list[T]
     next: str | None
 
 
-class DatasetRead(Shape):
+class DatasetRead(Schema):
     """Sealed rows."""
 
     id: str
@@ -60,7 +60,7 @@ class DatasetRead(Shape):
         )
 
 
-class ArtifactRead(Shape):
+class ArtifactRead(Schema):
     """A stored result."""
 
     name: str
@@ -83,7 +83,7 @@ class ArtifactRead(Shape):
         )
 
 
-class ErrorRead(Shape):
+class ErrorRead(Schema):
     """Why a job failed."""
 
     code: str
@@ -91,14 +91,14 @@ class ErrorRead(Shape):
     retryable: bool
 
 
-class QueueRead(Shape):
+class QueueRead(Schema):
     """Why a job waits."""
 
     position: int | None = Field(description="1 is next; null while it can't be told.")
     reason: str
 
 
-class JobRead(Shape):
+class JobRead(Schema):
     """What was asked, and where it is."""
 
     id: str

@@ -19,8 +19,8 @@ from typing import TypeVar
 import anyio
 import anyio.to_thread
 
-from api.checks import Deciding
 from api.refusals import BadDigest, DigestMismatch
+from api.upload_check import UploadCheck
 from neftune_core.rows import DatasetSummary, Limits
 from neftune_core.rows_faults import DatasetTooLarge, EmptyDataset
 from neftune_store.blobs import Blobs, BlobWriter, blob_key, staging_key
@@ -57,7 +57,7 @@ class Intake:
         self._table_threads = table_threads  # a table may take minutes to unpack; rows must not wait for it
 
     async def take(
-        self, blocks: AsyncIterator[bytes], *, check: Deciding, project_id: str, promised: bytes | None
+        self, blocks: AsyncIterator[bytes], *, check: UploadCheck, project_id: str, promised: bytes | None
     ) -> Sealed:
         """Take one body in; raise what is wrong with it."""
         staged = staging_key()
@@ -74,7 +74,7 @@ class Intake:
             raise
         return Sealed(summary, sha256, size, key)
 
-    async def _stage(self, blocks: AsyncIterator[bytes], check: Deciding, staged: str) -> tuple[str, int]:
+    async def _stage(self, blocks: AsyncIterator[bytes], check: UploadCheck, staged: str) -> tuple[str, int]:
         sha256, size = hashlib.sha256(), 0
 
         def look_at(block: bytes) -> None:

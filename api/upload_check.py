@@ -31,7 +31,7 @@ class Check(Protocol):
         """Tell what was seen; raises a ``DatasetError``."""
 
 
-class Deciding:
+class UploadCheck:
     """Decides by the first block which check it is. To be closed: a spooled table lies on disk."""
 
     def __init__(self, *, declared: Declared, limits: Limits, spool_dir: Path) -> None:

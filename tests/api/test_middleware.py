@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from api.framing import Gate
+from api.middleware import Gate
 from api.refusals import BadRequest
 from tests.api.live_api import Service, make_settings, rows, running, spec, upload
 
