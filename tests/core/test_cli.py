@@ -12,6 +12,7 @@ import pytest
 
 from neftune_core import messages
 from neftune_core.__main__ import main
+from neftune_core.order import held_out
 from tests.core.tiny import make_base, make_rows, make_spec
 
 ENVIRONMENT = {"PATH": os.environ["PATH"], "OMP_NUM_THREADS": "1", "HOME": "/nonexistent"}
@@ -201,26 +202,22 @@ def test_the_record_names_every_byte_that_went_in_and_came_out(base, rows, resul
     assert record["model"]["files"] == hashes(base)
 
 
-def test_rows_named_for_validation_are_measured_and_all_others_train(base, rows, tmp_path):
-    held_out = tmp_path / "held-out.jsonl"
-    turns = [{"role": "user", "content": "What?"}, {"role": "assistant", "content": "Something else."}]
-    held_out.write_text(json.dumps({"messages": turns}))
-    spec = write_spec(tmp_path, validation={"dataset": "ds_other"})
+def test_rows_named_for_validation_are_measured_and_all_others_train(base, rows, results, tmp_path):
+    # Given as a file of their own the rows that the share would have held out by this seed
+    chosen = tmp_path / "held-out.jsonl"
+    chosen.write_text("\n".join(held_out(rows.read_text().splitlines(), 0.2, seed=7)[1]))
+    spec = write_spec(tmp_path, validation={"dataset": "ds_other"}, training={"max_steps": 1})
 
     given = ["run", spec, rows, tmp_path / "out", "--model-dir", base]
     refused, [failed] = reported_here(*given)
-    status, told = reported_here(*given, "--validation-rows", held_out)
+    status, told = reported_here(*given, "--validation-rows", chosen)
 
     assert (refused, failed.code) == (messages.EXIT_FAILED, "invalid_spec")
     assert status == messages.EXIT_OK
     planned = told[0].data
-    assert (planned["train_rows"], planned["eval_rows"]) == (30, 1)
-    # Measured on those rows alone, as when they are the ones to train on
-    alone, told_alone = reported_here(
-        "run", spec, held_out, tmp_path / "alone", "--model-dir", base, "--validation-rows", held_out
-    )
-    assert alone == messages.EXIT_OK
-    assert told[1].values["eval_loss"] == told_alone[1].values["eval_loss"]
+    assert (planned["train_rows"], planned["eval_rows"]) == (30, 6)
+    _, _, told_of_split = results["lora"]
+    assert told[1].values["eval_loss"] == told_of_split[1].values["eval_loss"]
 
 
 def test_at_a_terminal_a_person_is_told(base, rows, tmp_path, capsys):

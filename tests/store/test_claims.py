@@ -45,6 +45,20 @@ def test_many_claimers_share_many_jobs_without_overlap(engine: Engine) -> None:
     assert {claim.job_id for claim in claims if claim is not None} == jobs
 
 
+def test_a_claim_in_flight_holds_nobody_up(engine: Engine) -> None:
+    jobs = {make_job(engine).id, make_job(engine).id}
+    with unit_of_work(engine) as slow:
+        first = claim_next(slow, "slow", 60)
+        with unit_of_work(engine) as quick:  # while the first transaction is still open
+            quick.execute(text("SET LOCAL lock_timeout = '200ms'"))
+            second = claim_next(quick, "quick", 60)
+            third = claim_next(quick, "quick", 60)
+    assert first is not None
+    assert second is not None
+    assert {first.job_id, second.job_id} == jobs
+    assert third is None
+
+
 def test_an_empty_table_gives_nothing(engine: Engine) -> None:
     with unit_of_work(engine) as session:
         assert claim_next(session, "w", 60) is None
