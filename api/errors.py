@@ -60,7 +60,7 @@ STATUSES: Mapping[str, int] = {
     "model_not_available": 422,
     "custom_code": 422,
     "unsafe_weights": 422,
-    "invalid_dataset": 422,
+    "dataset_error": 422,
     "dataset_invalid": 422,
     "dataset_empty": 422,
     "dataset_encoding": 422,

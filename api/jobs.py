@@ -162,7 +162,7 @@ def resume(who: Writer, jobs: RingingJobs, job_id: JobId) -> JobRead:
     "/{job_id}", status_code=204, summary="Delete an ended job", responses=problems(401, 403, 404, 409)
 )
 def delete(who: Writer, jobs: Jobs, job_id: JobId) -> None:
-    """Forget a job that has ended; its artifacts are collected later."""
+    """Forget a job that has ended; its artifacts can no longer be downloaded."""
     jobs.delete(who.project_id, job_id)
 
 

@@ -2,8 +2,13 @@
 
     CoreError
     ├── SpecError              invalid_spec
-    │   └── NotSupported       not_supported
-    ├── DatasetError           invalid_dataset
+    ├── DatasetError           dataset_error
+    │   ├── InvalidDataset     dataset_invalid      these six stand in rows_faults, where rows are read
+    │   ├── EmptyDataset       dataset_empty
+    │   ├── WrongEncoding      dataset_encoding
+    │   ├── UnknownFormat      dataset_format
+    │   ├── DatasetTooLarge    dataset_too_large
+    │   ├── UnsupportedMedia   unsupported_media
     │   ├── NoTrainableTokens  no_trainable_tokens
     │   └── TemplateError      template_error
     ├── ModelError             model_error
@@ -37,16 +42,10 @@ class SpecError(CoreError):
     code = "invalid_spec"
 
 
-class NotSupported(SpecError):
-    """A known option that this version does not serve yet."""
-
-    code = "not_supported"
-
-
 class DatasetError(CoreError):
     """The rows can't be used as they are."""
 
-    code = "invalid_dataset"
+    code = "dataset_error"
 
 
 class NoTrainableTokens(DatasetError):

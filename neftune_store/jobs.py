@@ -120,7 +120,7 @@ class JobLedger:
         return self._change(row, {"status": Status.QUEUED, "intent": Intent.RUN}, "job.resumed")
 
     def delete(self, project_id: str, job_id: str) -> None:
-        """Hide a finished job; its artifacts are collected later."""
+        """Hide a finished job, and with it its artifacts; their bytes stay in storage."""
         row = self._row(project_id, job_id, lock=True)
         if row.status not in TERMINAL:
             raise InvalidMove("The job has not ended; cancel it first.")
