@@ -13,11 +13,11 @@ import errno
 import fcntl
 import json
 import os
-import secrets
 import stat
 from pathlib import Path
 from typing import Self
 
+from neftune_store.projects import new_key
 from standalone.errors import HomeBusy, HomeUnusable
 
 _FOLDERS = ("secrets", "logs", "blobs", "models", "work")
@@ -73,7 +73,7 @@ class Home:
                 write_secret(path, preset)
             return preset
         if not path.exists():
-            write_secret(path, f"nft_{secrets.token_urlsafe(32)}")
+            write_secret(path, new_key())
         return path.read_text().strip()
 
     def announce(self, url: str) -> None:
