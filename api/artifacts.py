@@ -73,7 +73,7 @@ async def log(
     job_id: JobId,
     follow: Annotated[bool, Query(description="Not served yet; follow the stream instead.")] = False,
 ) -> Response:
-    """Send the log of the run: whole once the job has succeeded, before that the end of the last attempt."""
+    """Send the log of the run: whole once the job has ended, before that the end of the attempt before."""
     if follow:
         raise NotYet("Following a log is not served yet; leave follow out, or use the job's stream.")
     try:
