@@ -55,3 +55,12 @@ def test_every_page_is_reached_from_the_readme():
     for page in (ROOT / "docs").glob("*.md"):
         pages = readme + (ROOT / "CONTRIBUTING.md").read_text("utf-8")
         assert f"docs/{page.name}" in pages
+
+
+def test_the_architecture_names_files_that_are_there():
+    named = re.findall(
+        r"`((?:api|worker|standalone|neftune_\w+)/[\w/]+\.py)`",
+        (ROOT / "docs/architecture.md").read_text("utf-8"),
+    )
+    assert len(named) > 20
+    assert [name for name in named if not (ROOT / name).is_file()] == []
