@@ -12,8 +12,6 @@ from typing import Any
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from pydantic import ValidationError
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
@@ -22,7 +20,6 @@ from api.problems import problem, told
 from api.refusals import ApiError, BadRange
 from neftune_core.errors import CoreError, ModelError
 from neftune_core.spec_faults import FAULTS_TOLD
-from neftune_store.db import is_unavailable
 from neftune_store.errors import StoreError
 
 log = structlog.get_logger()
@@ -133,7 +130,7 @@ def install(app: FastAPI) -> None:
     def answer(request: Request, error: Exception) -> Response:
         return answer_to(error, request.state.request_id)
 
-    for kind in (ApiError, CoreError, StoreError, RequestValidationError, HTTPException, SQLAlchemyError):
+    for kind in (ApiError, CoreError, StoreError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, answer)
 
 
@@ -172,27 +169,16 @@ def _named(error: Exception) -> tuple[str, str]:
             named = _HTTP_CODES.get(status, "bad_request"), HTTPStatus(status).phrase + "."
         case ClientDisconnect():
             named = "incomplete_upload", "The body ended early; nothing was kept, send it again."
-        case SQLAlchemyError():
-            named = _named_by_database(error)
         case _:
             named = "internal", _INTERNAL
     return ("internal", _INTERNAL) if STATUSES.get(named[0], 500) == 500 else named
-
-
-def _named_by_database(error: SQLAlchemyError) -> tuple[str, str]:
-    if is_unavailable(error):
-        return "database_unavailable", "The database does not answer; nothing was changed, try again."
-    state = getattr(error.orig, "sqlstate", None) if isinstance(error, DBAPIError) else None
-    if state is not None and state.startswith("JB"):  # the trigger that guards a job's moves
-        return "invalid_move", "The job can't move that way from where it is."
-    return "internal", _INTERNAL
 
 
 def _errors(error: Exception) -> list[dict[str, Any]]:
     match error:
         case ApiError():
             return told(error.faults)
-        case RequestValidationError() | ValidationError():
+        case RequestValidationError():
             return [
                 {"loc": list(found["loc"]), "code": found["type"], "msg": found["msg"]}
                 for found in error.errors()[:FAULTS_TOLD]
@@ -201,14 +187,10 @@ def _errors(error: Exception) -> list[dict[str, Any]]:
             return [{"loc": ["model"], "code": error.code, "msg": str(error)}]
         case CoreError():
             return [
-                {"line": fault.line, "code": fault.code, "msg": fault.msg, "path": _path(fault.path)}
+                {"line": fault.line, "code": fault.code, "msg": fault.msg, "path": fault.path}
                 for fault in getattr(error, "faults", ())
             ][:FAULTS_TOLD]
     return []
-
-
-def _path(path: object) -> object:
-    return list(path) if isinstance(path, tuple) else path
 
 
 def _headers(code: str, status: int, error: Exception) -> dict[str, str]:
