@@ -1,5 +1,6 @@
 """The reconciler as a process: it looks, rings, survives its neighbours, and leaves at once."""
 
+import os
 import signal
 import socket
 import time
@@ -27,6 +28,21 @@ def test_it_leaves_at_once_when_asked(house: House) -> None:
     process.send_signal(signal.SIGTERM)
     assert process.wait(5) == 0
     assert time.monotonic() - began < 1.5
+
+
+def test_it_drops_what_an_upload_that_broke_off_has_left(house: House) -> None:
+    staging = house.root / "blobs" / "staging"
+    staging.mkdir(parents=True)
+    forgotten, under_way = staging / "up_forgotten", staging / "up_under_way"
+    forgotten.write_bytes(b"half")
+    under_way.write_bytes(b"half")
+    two_days_ago = time.time() - 2 * 24 * 3600
+    os.utime(forgotten, (two_days_ago, two_days_ago))
+
+    house.start("worker.reconcile")
+
+    until(lambda: "sweep.done" in house.logs() or None, 10)
+    assert [path.name for path in staging.iterdir()] == [under_way.name]
 
 
 def test_it_survives_a_redis_that_never_answers(house: House) -> None:
