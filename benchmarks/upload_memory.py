@@ -12,7 +12,6 @@ import json
 import os
 import secrets
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -27,6 +26,7 @@ import psutil
 
 from neftune_store.db import make_engine, migrate, unit_of_work
 from neftune_store.projects import ProjectLedger
+from standalone.address import free_port
 from standalone.postgres import EmbeddedPostgres
 
 LIMIT_MB = 64
@@ -62,12 +62,6 @@ def block() -> bytes:
         words = " ".join(secrets.token_hex(4) for _ in range(60))
         made.append(json.dumps({"instruction": words[:90], "input": "", "output": words}).encode() + b"\n")
     return b"".join(made)
-
-
-def free_port() -> int:
-    with socket.socket() as line:
-        line.bind(("127.0.0.1", 0))
-        return int(line.getsockname()[1])
 
 
 @contextmanager

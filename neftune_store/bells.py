@@ -18,14 +18,13 @@ from neftune_store.errors import BrokerUnavailable
 RUN_NEXT = "neftune.run_next"
 QUEUE = "neftune"
 BODY = {"v": 1}
-GRACE_SECONDS = 120  # how long a worker that is asked to stop may take
 VISIBILITY_SECONDS = 60
 ANSWER_SECONDS = 1.0  # each thing asked of Redis while ringing is answered within this, or we give up
 ENOUGH = 100  # so many bells already wait: one more says nothing new
 
 
-def celery_config(redis_url: str, *, grace_seconds: float = GRACE_SECONDS) -> dict[str, Any]:
-    """Give the configuration of everything that speaks Celery here."""
+def celery_config(redis_url: str, *, grace_seconds: float) -> dict[str, Any]:
+    """Give the configuration of a worker that has ``grace_seconds`` to leave when it is asked to."""
     return {
         "broker_url": redis_url,
         "result_backend": None,

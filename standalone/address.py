@@ -24,7 +24,7 @@ def check(host: str, port: int) -> None:
         raise PortTaken(_refusal(error, host, port)) from error
 
 
-def free_port(host: str) -> int:
+def free_port(host: str = "127.0.0.1") -> int:
     """A port that nobody listens on now."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as trial:

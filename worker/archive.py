@@ -1,7 +1,7 @@
 """A folder as one file whose bytes depend on nothing but the folder's names and bytes.
 
 The same result gives the same sha256 on any machine at any time: sorted names, fixed times, owner and
-modes, the plain ustar/GNU format, no compression. Only regular files are taken, and no link is followed:
+modes, no compression. Only regular files are taken, and no link is followed:
 the folder was written by a process that is not trusted.
 """
 

@@ -32,7 +32,7 @@ def hear(redis_url: str, timeout: float = 3) -> Message:
     """The next bell, as a worker's Celery app receives it."""
     heard: list[Message] = []
     app = Celery(set_as_current=False)
-    app.conf.update(celery_config(redis_url))
+    app.conf.update(celery_config(redis_url, grace_seconds=30))
     with app.connection_for_read() as connection:
         queue = app.amqp.queues[QUEUE]
         with connection.Consumer(queue, accept=["json"], on_message=heard.append):
@@ -55,7 +55,7 @@ def test_a_ring_after_a_flush_reaches_a_consumer_that_was_there_before(
 ) -> None:
     heard: list[Message] = []
     app = Celery(set_as_current=False)
-    app.conf.update(celery_config(redis_url))
+    app.conf.update(celery_config(redis_url, grace_seconds=30))
     with app.connection_for_read() as connection:
         with connection.Consumer(app.amqp.queues[QUEUE], accept=["json"], on_message=heard.append):
             ring(redis_url)

@@ -19,19 +19,13 @@ import pytest
 from neftune_store.blobs import Blobs, blob_key, staging_key
 from neftune_store.errors import BlobCorrupt, BlobNotFound, StorageUnavailable
 from neftune_store.settings import StoreSettings
+from standalone.address import free_port
 
 BIG = os.urandom(11_000_003)  # more than one part, not a whole number of chunks
 
 
 def settings(url: str, **more: Any) -> StoreSettings:
     return StoreSettings(database_url="postgresql://unused", storage_url=url, **more)
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def s3_settings(
