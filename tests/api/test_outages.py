@@ -155,6 +155,31 @@ def test_storage_that_is_away_is_told_and_nothing_is_recorded(api_database: str,
         assert get(f"{found.url}/readyz")[0].json()["dependencies"]["storage"] == "down"
 
 
+def test_no_bell_rings_before_its_job_is_committed(api_database: str, tmp_path: Path) -> None:
+    """A worker that looks too early finds nothing, and the job waits for the reconciler."""
+    with running(make_settings(api_database, tmp_path)) as found, found.client() as client:
+        state = found.server.config.app.state  # type: ignore[union-attr]  # ours is a FastAPI app
+        rang = threading.Event()
+        state.ringer._ring = rang.set
+        early: list[bool] = []
+        writing: list[str] = []
+
+        def see(_line: object, _cursor: object, statement: str, *_rest: object) -> None:
+            if statement.startswith("INSERT INTO jobs"):
+                writing.append(statement)
+
+        def hold(_line: object) -> None:
+            if writing and not early:
+                early.append(rang.wait(0.5))  # time enough for a bell that does not wait for us
+
+        dataset = upload(client)["id"]
+        event.listen(state.engine, "before_cursor_execute", see)
+        event.listen(state.engine, "commit", hold)
+        assert client.post("/jobs", json=spec(dataset)).status_code == 201
+        assert early == [False]
+        assert rang.wait(5)
+
+
 def test_the_bell_rings_after_the_commit_and_rings_together(api_database: str, tmp_path: Path) -> None:
     rung: list[int] = []
     slow = threading.Event()

@@ -93,3 +93,25 @@ def test_a_step_without_a_finite_loss_leaves_the_weights_alone(base, max_grad_no
     for parameter, old in zip(model.parameters(), before, strict=True):
         assert torch.equal(parameter, old)
         assert parameter.grad is None
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.5])
+def test_weights_decay_as_asked_and_norms_never(base, weight_decay):
+    class Still(LossHead):
+        """Pays something that no weight can change, so that decay alone moves them."""
+
+        def __call__(self, ids_BT, mask_BT, place_M, label_M):  # noqa: N803 - axes
+            losses = super().__call__(ids_BT, mask_BT, place_M, label_M)
+            return TokenLosses(losses.loss_M * 0, losses.correct_M)
+
+    model = AutoModelForCausalLM.from_pretrained(base)
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    [step] = steps(make_examples(8), batch_size=8, total_steps=1, seed=1)
+    with noisy_embeddings(model, Noise(5.0, 1)) as noisy:
+        training = TrainingSpec(weight_decay=weight_decay)
+        Stepper(model, Still(model, CPU), noisy, training, micro_batch_size=8, pad_id=0).take(step, 0.1)
+
+    for name, parameter in model.named_parameters():
+        kept = 1.0 if parameter.ndim == 1 else 1 - 0.1 * weight_decay
+        assert torch.allclose(parameter, before[name] * kept), name
+    assert {parameter.ndim for parameter in model.parameters()} == {1, 2}

@@ -5,7 +5,7 @@ from itertools import combinations
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, GraniteConfig, GraniteForCausalLM
 
 from neftune_core import train
 from neftune_core.batches import arrange, steps
@@ -15,7 +15,7 @@ from neftune_core.model import load_base, load_tokenizer, make_trainable, numeri
 from neftune_core.prompts import render
 from neftune_core.rows import Message, Row
 from neftune_core.tokenise import prepare
-from tests.core.tiny import Never, Notebook, make_base, make_rows, make_spec
+from tests.core.tiny import CONFIG, Never, Notebook, make_base, make_rows, make_spec, make_tokenizer
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
 
@@ -295,8 +295,11 @@ def test_text_rows_train_whole(trained):
 
     told = trained(rows=rows)
 
-    assert told.named("run.planned")[0]["template"] == "plain"
+    [planned] = told.named("run.planned")
+    assert planned["template"] == "plain"
     assert len(told.series("train_loss")) == 4
+    # One token a byte, and the tokens that begin and end a text
+    assert planned["tokens_per_epoch"] == sum(len(row.text) + 2 for row in rows)
 
 
 def test_in_bf16_the_base_is_halved_and_full_training_keeps_its_weights_whole(trained):
@@ -328,6 +331,33 @@ def test_without_held_out_rows_there_is_a_warning_and_no_eval_loss(trained):
     [planned] = told.named("run.planned")
     assert len(planned["warnings"]) == 2
     assert "above 15" in planned["warnings"][0]
+
+
+def test_rows_that_are_cut_are_told_with_their_number(trained):
+    rows = [
+        Row("messages", messages=(Message("user", "say it"), Message("assistant", "a" * length)))
+        for length in (5, 90, 100)
+    ]
+
+    told = trained(rows=rows, training={"max_length": 64})
+
+    assert "2 rows were cut at 64 tokens" in told.named("run.planned")[0]["warnings"]
+
+
+def test_a_model_that_multiplies_its_embedding_sees_the_noise_that_was_asked_for(tmp_path, trained):
+    """Granite by 12: of the sum that its first layer sees, the noise is a twelfth of what it is elsewhere."""
+    ratios = []
+    for multiplier in (1.0, 12.0):
+        torch.manual_seed(0)
+        config = GraniteConfig(**CONFIG, embedding_multiplier=multiplier)
+        folder = tmp_path / f"by {multiplier}"
+        GraniteForCausalLM(config).save_pretrained(folder)
+        make_tokenizer().save_pretrained(folder)
+        told = trained(alpha=5.0, model_dir=folder, training={"max_steps": 1})
+        ratios.append(told.steps[1]["noise_ratio"])
+        assert told.steps[1]["noise_effective_alpha"] == pytest.approx(5.0, rel=0.03)
+
+    assert ratios[1] == pytest.approx(ratios[0] / 12, rel=1e-4)
 
 
 # What goes wrong

@@ -4,6 +4,7 @@ import math
 import threading
 from typing import Any
 
+import psycopg
 import pytest
 from factories import expire_lease, make_artifact, make_claim, make_dataset, make_job
 from sqlalchemy import Engine, text
@@ -12,7 +13,7 @@ from neftune_store.artifacts import ArtifactLedger
 from neftune_store.claims import Claim
 from neftune_store.db import unit_of_work
 from neftune_store.errors import IntentChanged, InvalidMove, LeaseLost, RecordNotFound, StoreError
-from neftune_store.events import events_after, feed_after
+from neftune_store.events import INTENT_CHANNEL, JOBS_CHANNEL, events_after, feed_after
 from neftune_store.job import Job
 from neftune_store.jobs import JobLedger
 from neftune_store.leases import fenced, heartbeat
@@ -131,6 +132,32 @@ def test_a_heartbeat_renews_the_lease_and_hears_the_intent(engine: Engine) -> No
     assert 54 < (after - before).total_seconds() < 57
     with unit_of_work(engine) as session:
         assert heartbeat(session, claim, 60) == Intent.CANCEL
+
+
+def test_whoever_listens_is_woken_by_every_change_and_never_before_the_commit(engine: Engine) -> None:
+    make_job(engine)
+    claim = make_claim(engine)
+    changes = {
+        "metrics": lambda s: write_metrics(s, claim, [(1, {"train_loss": 1.0})]),
+        "fact": lambda s: add_event(s, claim, "run.planned", {}),
+        "intent": lambda s: JobLedger(s).cancel(claim.project_id, claim.job_id),
+        "end": lambda s: settle_cancelled(s, claim),
+    }
+    heard = {}
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as line:
+        line.execute(text(f"LISTEN {JOBS_CHANNEL}"))
+        line.execute(text(f"LISTEN {INTENT_CHANNEL}"))
+        ear = line.connection.driver_connection
+        assert isinstance(ear, psycopg.Connection)
+        for name, write in changes.items():
+            with unit_of_work(engine) as session:
+                write(session)
+                assert list(ear.notifies(timeout=0)) == []
+            heard[name] = {(one.channel, one.payload) for one in ear.notifies(timeout=1, stop_after=1)}
+            heard[name] |= {(one.channel, one.payload) for one in ear.notifies(timeout=0)}
+        line.execute(text("UNLISTEN *"))
+    job = (JOBS_CHANNEL, claim.job_id)
+    assert heard == {"metrics": {job}, "fact": {job}, "intent": {job, (INTENT_CHANNEL, job[1])}, "end": {job}}
 
 
 def test_metrics_merge_so_that_a_batch_may_be_sent_twice(engine: Engine) -> None:

@@ -2,6 +2,8 @@
 
 import json
 import os
+import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,7 +12,7 @@ from typing import Any
 
 import pytest
 from fake_hub import COMMIT, Hub, serving
-from worker_house import House, until
+from worker_house import House
 
 MODEL_FILES = {
     "config.json": b'{"model_type": "llama"}',
@@ -149,6 +151,22 @@ def test_a_job_on_a_model_of_the_hub_fetches_it_under_its_lease(hub: Hub, house:
     again = house.submit("steps=1", model="org/name")
     house.wait(again, "succeeded")
     assert len(hub.asked) == 1
+    # And a revision is the one that was asked for, or none
+    unknown = house.submit("steps=1", model="org/name", revision="v2")
+    assert house.wait(unknown, "succeeded", "failed").error_code == "model_not_available"
+    house.wait(house.submit("steps=1", model="org/name", revision="v1"), "succeeded")
+
+
+def test_without_a_hub_the_cache_gives_the_commit_that_was_asked_for_or_none(house: House) -> None:
+    cached = house.root / "cache" / "org--name" / COMMIT
+    shutil.copytree(house.root / "models" / "toy" / "base", cached)
+    house.start(MODEL_CACHE=str(house.root / "cache"), ALLOWED_MODELS="org/*")
+
+    job = house.submit("steps=1", model="org/name", revision=COMMIT)
+    other = house.submit("steps=1", model="org/name", revision="e" * 40)
+
+    house.wait(job, "succeeded")
+    assert house.wait(other, "succeeded", "failed").error_code == "model_not_available"
 
 
 def test_a_model_that_is_not_allowed_is_never_asked_for(hub: Hub, house: House) -> None:
@@ -159,14 +177,17 @@ def test_a_model_that_is_not_allowed_is_never_asked_for(hub: Hub, house: House) 
 
 
 def test_a_cancel_ends_a_download(hub: Hub, house: House) -> None:
-    house.start(
-        HUB="on",
-        MODEL_CACHE=str(house.root / "cache"),
-        ALLOWED_MODELS="org/*",
-        HF_ENDPOINT="http://10.255.255.1:81",  # never answers
-    )
-    job = house.submit("steps=1", model="org/name")
-    until(lambda: "model.fetching" in house.events(job) or None, 10)
-    house.cancel(job)
-    house.wait(job, "cancelled", seconds=3)
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes calls and never answers
+        silent.settimeout(30)
+        house.start(
+            HUB="on",
+            MODEL_CACHE=str(house.root / "cache"),
+            ALLOWED_MODELS="org/*",
+            HF_ENDPOINT=f"http://127.0.0.1:{silent.getsockname()[1]}",
+        )
+        job = house.submit("steps=1", model="org/name")
+        call, _ = silent.accept()
+        with call:
+            house.cancel(job)
+            house.wait(job, "cancelled", seconds=3)
     assert not [line for line in house.left_behind() if "worker.fetch" in line]
