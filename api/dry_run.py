@@ -3,13 +3,13 @@
 from typing import Any
 
 from api.schemas import Schema
-from neftune_core.plan import schedule
+from neftune_core.plan import schedule, training_rows
 from neftune_core.spec import ALPHA_UNUSUAL, JobSpec
 from neftune_store.datasets import DatasetLedger
 
 
 class PlanRead(Schema):
-    """How long the job would be, from the number of rows alone."""
+    """How long the job would be, from the number of rows alone: some may yet have nothing to train on."""
 
     rows: int
     steps_per_epoch: int
@@ -31,7 +31,7 @@ def rehearse(spec: JobSpec, datasets: DatasetLedger, project_id: str) -> DryRun:
     rows = datasets.get(project_id, spec.dataset).rows
     if spec.validation.dataset is not None:
         datasets.get(project_id, spec.validation.dataset)
-    plan = schedule(rows, spec)
+    plan = schedule(training_rows(rows, spec), spec)
     return DryRun(
         spec=spec.model_dump(mode="json"),
         plan=PlanRead(

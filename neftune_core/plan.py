@@ -18,18 +18,12 @@ Scheduler = Literal["cosine", "linear", "constant"]
 class Plan:
     """The steps of a run. Steps are numbered from 1; the last step of an epoch may be smaller."""
 
-    rows: int
     steps_per_epoch: int
     total_steps: int
     warmup_steps: int
     eval_every: int
     peak_learning_rate: float
     scheduler: Scheduler
-
-    @property
-    def epochs(self) -> float:
-        """Tell how often the rows are walked."""
-        return self.total_steps / self.steps_per_epoch
 
     @property
     def eval_steps(self) -> frozenset[int]:
@@ -57,7 +51,6 @@ def schedule(rows: int, spec: JobSpec) -> Plan:
     per_epoch = math.ceil(rows / training.batch_size)
     total = training.max_steps or _steps_of(training.epochs or 1.0, per_epoch)
     return Plan(
-        rows=rows,
         steps_per_epoch=per_epoch,
         total_steps=total,
         # The first warm-up step has rate 0; a run of one step must still learn.
@@ -66,6 +59,13 @@ def schedule(rows: int, spec: JobSpec) -> Plan:
         peak_learning_rate=training.learning_rate,
         scheduler=training.scheduler,
     )
+
+
+def training_rows(rows: int, spec: JobSpec) -> int:
+    """Count the rows of a dataset that train: what the split leaves, or all where another one is held out."""
+    if spec.validation.dataset is not None:
+        return rows
+    return rows - held_out_rows(rows, spec.validation.split)
 
 
 def held_out_rows(rows: int, share: float) -> int:

@@ -87,6 +87,16 @@ def test_a_dry_run_plans_and_creates_nothing(client: httpx.Client) -> None:
     assert client.get("/jobs").json()["items"] == []
 
 
+@pytest.mark.parametrize(("split", "steps"), [(0, 10), (0.5, 5)])
+def test_a_dry_run_leaves_out_what_is_held_out(client: httpx.Client, split: float, steps: int) -> None:
+    dataset = upload(client, rows(100))["id"]
+    body = spec(dataset, training={"batch_size": 10, "epochs": 1}, validation={"split": split})
+
+    told = client.post("/jobs", json=body, params={"dry_run": "true"}).json()
+
+    assert told["plan"]["steps_per_epoch"] == steps
+
+
 def test_a_job_moves_as_it_is_told(client: httpx.Client) -> None:
     path = f"/jobs/{submit(client)['id']}"
 
