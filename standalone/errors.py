@@ -5,7 +5,8 @@
     ├── HomeUnusable         home_unusable       not ours, or out of reach for the database's user
     ├── PortTaken            port_taken
     ├── MissingProgram       missing_program     no binary of Postgres or Redis at hand
-    └── ServiceFailed        service_failed      a child did not come up
+    ├── ServiceFailed        service_failed      a child did not come up
+    └── DemoFailed           demo_failed         a step of the demo did not do what it should
 
 A message names the thing and the way out: it is all that somebody at a terminal sees.
 """
@@ -47,3 +48,9 @@ class ServiceFailed(StandaloneError):
     """A child did not start, or did not become ready in time."""
 
     code = "service_failed"
+
+
+class DemoFailed(StandaloneError):
+    """A step of the demo did not do what it should; the message says which and why."""
+
+    code = "demo_failed"

@@ -3,7 +3,7 @@
 import tarfile
 from pathlib import Path, PurePosixPath
 
-from standalone.demo.failure import DemoFailed
+from standalone.errors import DemoFailed
 
 FOLDER = "adapter"
 MOST_BYTES = 512 * 1024 * 1024

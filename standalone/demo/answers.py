@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from standalone.demo.failure import DemoFailed
+from standalone.errors import DemoFailed
 
 _WITHIN_S = 180.0
 _QUIET = {

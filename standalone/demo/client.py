@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import httpx
 
-from standalone.demo.failure import DemoFailed
+from standalone.errors import DemoFailed
 
 READY_WITHIN_S = 60.0
 

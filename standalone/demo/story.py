@@ -13,9 +13,9 @@ from rich.console import Console
 from standalone.demo import answers, dataset
 from standalone.demo.adapter import FOLDER, unpack
 from standalone.demo.client import Client
-from standalone.demo.failure import DemoFailed
 from standalone.demo.screen import Curve, watch
 from standalone.demo.stream import follow
+from standalone.errors import DemoFailed
 
 MODEL = "neftune/demo-base"
 MODEL_DIR = Path(__file__).parent.parent / "models" / MODEL

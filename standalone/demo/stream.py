@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 
 from standalone.demo.client import Client
-from standalone.demo.failure import DemoFailed
+from standalone.errors import DemoFailed
 
 ENDED = frozenset({"succeeded", "failed", "cancelled"})
 _SILENCE_S = 45.0  # three of the service's keep-alives

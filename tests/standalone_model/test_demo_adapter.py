@@ -6,7 +6,7 @@ import tarfile
 import pytest
 
 from standalone.demo import adapter
-from standalone.demo.failure import DemoFailed
+from standalone.errors import DemoFailed
 
 
 def _archive(path, *members):

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from standalone.demo.client import Client
-from standalone.demo.failure import DemoFailed
 from standalone.demo.stream import follow, parse
+from standalone.errors import DemoFailed
 
 from .service import Answer, service
 
