@@ -86,6 +86,44 @@ def test_a_failed_installation_fails_and_shows_why(bare: Path):
     assert not list((bare / ".venv").glob("ready-*"))
 
 
+TOOLS = ("python", "ruff", "mypy", "lint-imports")
+
+
+@pytest.fixture
+def ready(bare: Path) -> Path:
+    """A clone with an environment whose tools only note their calls; those in FAILS fail."""
+    tools = bare / ".venv" / "bin"
+    tools.mkdir(parents=True)
+    for name in TOOLS:
+        tool = tools / name
+        tool.write_text(
+            f'#!/bin/sh\necho "{name} $*" >> {bare}/calls\n[ "$FAILS" != "{name} $1 $2" ] || exit 3\n'
+        )
+        tool.chmod(0o755)
+    (bare / ".venv" / "ready-cpu").touch()
+    return bare
+
+
+# Each as its name and its first two arguments
+GATES = ["ruff format --check", "ruff check .", "mypy  ", "lint-imports --no-logo ", "python -m pytest"]
+
+
+def test_test_means_all_gates_and_then_all_tests(ready: Path):
+    told = make("test", folder=ready, FAILS="")
+    assert told.returncode == 0, told.stderr
+    calls = (ready / "calls").read_text().splitlines()
+    assert [f"{call}  "[: len(gate)] for call, gate in zip(calls, GATES, strict=True)] == GATES
+    # No folder, no name and no mark narrows what is run, but for what takes long or needs a GPU
+    assert re.fullmatch("python -m pytest -n [0-9]+ --dist loadfile -m not long and not gpu ?", calls[-1])
+
+
+@pytest.mark.parametrize("gate", GATES)
+def test_a_gate_that_fails_fails_the_whole(ready: Path, gate: str):
+    told = make("test", folder=ready, FAILS=gate)
+    assert told.returncode != 0
+    assert "Error 3" in told.stderr
+
+
 @pytest.mark.parametrize("verb", ["demo", "up"])
 def test_the_service_starts_after_setup(verb: str):
     planned = make("-n", "-W", "constraints.txt", verb).stdout
