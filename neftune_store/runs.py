@@ -23,7 +23,7 @@ from neftune_store.leases import fenced
 from neftune_store.models import CheckpointRow, EventRow, JobRow, RunRow
 from neftune_store.sanitise import clean_json
 
-RESERVED = ("job.", "run.started", "run.lost", "run.requeued", "rewound", "status")
+RESERVED = ("job.", "run.started", "run.lost", "run.drained", "rewound", "status")  # the store's own facts
 BASE_STEP = 0  # measured before training
 
 _METRICS = text(

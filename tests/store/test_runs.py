@@ -229,7 +229,7 @@ def test_facts_and_texts_that_postgres_cannot_hold_are_cleaned(engine: Engine) -
 def test_a_run_cannot_tell_facts_about_the_job(engine: Engine) -> None:
     make_job(engine)
     claim = make_claim(engine)
-    for name in ("job.succeeded", "job.cancelled", "run.lost", "rewound"):
+    for name in ("job.succeeded", "job.cancelled", "run.lost", "run.drained", "rewound"):
         with pytest.raises(StoreError), unit_of_work(engine) as session:
             add_event(session, claim, name, {})
 
