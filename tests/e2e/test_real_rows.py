@@ -55,7 +55,22 @@ def tune(client: httpx.Client, body: bytes, **spec: object) -> dict:
         time.sleep(0.3)
         job = client.get(f"/jobs/{job['id']}").json()
     assert job["status"] == "succeeded", (job["error"], client.get(f"/jobs/{job['id']}/log").text)
+    was_run_as_asked(client, job, asked, uploaded.json()["sha256"])
     return job
+
+
+def was_run_as_asked(client: httpx.Client, job: dict, asked: dict, sha256: str) -> None:
+    """Hold the record against what went in and what came out."""
+    record = client.get(f"/jobs/{job['id']}/record").json()
+    assert record["spec"] == job["spec"]
+    assert record["spec"]["alpha"] == asked["alpha"]
+    assert record["noise"]["effective_alpha"] == pytest.approx(asked["alpha"], rel=0.03)
+    assert record["dataset"]["sha256"] == sha256
+    kind = record["artifact"]["name"]
+    out = {one["name"]: one["sha256"] for one in job["artifacts"]}
+    assert record["artifact"]["files"].items() <= {
+        (name.removeprefix(f"{kind}/"), digest) for name, digest in out.items()
+    }
 
 
 def series(client: httpx.Client, job: dict, key: str) -> list[float]:
@@ -117,7 +132,7 @@ def test_a_lora_job_on_alpaca_rows_learns_and_its_adapter_loads_in_plain_peft(cl
 
 
 def test_a_qlora_job_trains_on_the_base_that_plain_peft_quantises(client, tmp_path):
-    job = tune(client, rows.alpaca(), method="qlora", training={**FEW, "learning_rate": 2e-3})
+    job = tune(client, rows.alpaca(), method="qlora", alpha=10, training={**FEW, "learning_rate": 2e-3})
 
     record = client.get(f"/jobs/{job['id']}/record").json()
     assert record["probe"]["quantization"]["type"] == "nf4"
@@ -129,7 +144,7 @@ def test_a_qlora_job_trains_on_the_base_that_plain_peft_quantises(client, tmp_pa
 
 
 def test_a_full_job_gives_a_model_that_plain_transformers_loads(client, tmp_path):
-    job = tune(client, rows.alpaca(), method="full", training={**FEW, "learning_rate": 1e-3})
+    job = tune(client, rows.alpaca(), method="full", alpha=2.5, training={**FEW, "learning_rate": 1e-3})
 
     record = client.get(f"/jobs/{job['id']}/record").json()
     model = download(client, job, "model", tmp_path)
