@@ -22,7 +22,6 @@ from typing import TypeVar
 import psutil
 import pytest
 import redis
-from conftest import create_database, database_named, drop_database
 from sqlalchemy import Engine, text
 
 from neftune_store.artifacts import Artifact, ArtifactLedger
@@ -35,6 +34,7 @@ from neftune_store.job import Job
 from neftune_store.jobs import JobLedger
 from neftune_store.projects import ProjectLedger
 from standalone.redis import client_url
+from tests.conftest import create_database, database_named, drop_database
 from worker.settings import WorkerSettings
 
 T = TypeVar("T")

@@ -12,7 +12,7 @@ import pytest
 
 from neftune_core import messages
 from neftune_core.__main__ import main
-from neftune_core.order import held_out
+from neftune_core.sampling import held_out
 from tests.core.tiny import make_base, make_rows, make_spec
 
 ENVIRONMENT = {"PATH": os.environ["PATH"], "OMP_NUM_THREADS": "1", "HOME": "/nonexistent"}

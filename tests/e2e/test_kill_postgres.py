@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import create_database, database_named
-from worker_house import House, opened, quiet_redis, until
 
 from neftune_store.db import migrate
 from standalone.postgres import EmbeddedPostgres
+from tests.conftest import create_database, database_named
+from tests.worker_house import House, opened, quiet_redis, until
 
 __all__ = ["quiet_redis"]
 

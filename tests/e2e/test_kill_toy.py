@@ -11,11 +11,11 @@ from contextlib import suppress
 import psutil
 import pytest
 import redis
-from worker_house import LEASE, RECONCILE, House, busy_house, house, kill, quiet_redis, until
 
 from neftune_store.errors import AlreadyFinished
 from neftune_store.job import Job
 from standalone.redis import EmbeddedRedis, client_url
+from tests.worker_house import LEASE, RECONCILE, House, busy_house, house, kill, quiet_redis, until
 
 __all__ = ["busy_house", "house", "quiet_redis"]
 

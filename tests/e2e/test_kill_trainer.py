@@ -8,8 +8,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from worker_house import LEASE, RECONCILE, House, house, kill, quiet_redis, until
 
+from tests.worker_house import LEASE, RECONCILE, House, house, kill, quiet_redis, until
 from worker.settings import DEFAULT_RUNNER
 
 __all__ = ["house", "quiet_redis"]

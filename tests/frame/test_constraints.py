@@ -6,9 +6,10 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
-from frame.only_installed import needed
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+from tests.frame.only_installed import needed
 
 ROOT = Path(__file__).parents[2]
 LINES = [line for line in (ROOT / "constraints.txt").read_text("utf-8").splitlines() if line[:1] != "#"]

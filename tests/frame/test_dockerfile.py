@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from frame.only_installed import needed, requirements
+
+from tests.frame.only_installed import needed, requirements
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text("utf-8")

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import create_database, database_named, drop_database
 
 from neftune_store.db import make_engine, unit_of_work
 from neftune_store.projects import ProjectLedger
+from tests.conftest import create_database, database_named, drop_database
 
 SCRIPT = Path(__file__).parents[2] / "docker" / "prepare.py"
 KEY = "nft_" + "k" * 43

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 
 import pytest
-from conftest import create_database, database_named, drop_database
 from sqlalchemy import Engine, text
 
 from neftune_store.db import make_engine
+from tests.conftest import create_database, database_named, drop_database
 
 TABLES = [
     "artifacts",

@@ -5,7 +5,6 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from factories import end_rest, expire_lease, make_claim, make_dataset, make_job, settle
 from sqlalchemy import Engine, text
 
 from neftune_store.claims import Claim, claim_next
@@ -15,6 +14,7 @@ from neftune_store.jobs import JobLedger
 from neftune_store.lifecycle import Status
 from neftune_store.reconcile import reconcile_once
 from neftune_store.runs import runs_of, write_metrics
+from tests.factories import end_rest, expire_lease, make_claim, make_dataset, make_job, settle
 
 
 def claim_at(engine: Engine, barrier: threading.Barrier, worker: str) -> Claim | None:

@@ -3,7 +3,6 @@
 import random
 
 import pytest
-from factories import make_claim, make_job
 from sqlalchemy import Engine
 
 from neftune_store.claims import Claim
@@ -11,6 +10,7 @@ from neftune_store.db import unit_of_work
 from neftune_store.events import SEQ_MAX, events_after, feed_after
 from neftune_store.metrics import metrics_after, series
 from neftune_store.runs import add_event, write_metrics
+from tests.factories import make_claim, make_job
 
 
 @pytest.fixture

@@ -1,13 +1,13 @@
 """Datasets: sealed, listed by page, deleted only when no unfinished job needs them."""
 
 import pytest
-from factories import make_dataset, make_job, make_project
 from sqlalchemy import Engine
 
 from neftune_store.datasets import DatasetLedger
 from neftune_store.db import unit_of_work
 from neftune_store.errors import DatasetInUse, DatasetNotFound
 from neftune_store.lifecycle import TERMINAL, Status
+from tests.factories import make_dataset, make_job, make_project
 
 
 def test_a_dataset_is_what_was_written_down(engine: Engine) -> None:

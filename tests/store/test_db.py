@@ -10,8 +10,6 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from conftest import create_database, database_named, drop_database
-from factories import make_job
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import IntegrityError
 
@@ -19,6 +17,8 @@ from neftune_store.db import MIGRATIONS, is_unavailable, make_engine, migrate, u
 from neftune_store.errors import DatabaseUnavailable, InvalidMove
 from neftune_store.lifecycle import Status
 from neftune_store.models import Base
+from tests.conftest import create_database, database_named, drop_database
+from tests.factories import make_job
 
 CATALOG = {
     "columns": "SELECT table_name, column_name, data_type, is_nullable, column_default FROM"

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from factories import make_claim, make_dataset, make_job, make_project
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
@@ -26,6 +25,7 @@ from neftune_store.jobs import Job, JobFilter, JobLedger
 from neftune_store.lifecycle import TERMINAL, Intent, Status
 from neftune_store.metrics import metrics_after, series
 from neftune_store.runs import runs_of
+from tests.factories import make_claim, make_dataset, make_job, make_project
 
 
 def ask(engine: Engine, job: Job, what: str) -> Job:

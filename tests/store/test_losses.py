@@ -3,7 +3,6 @@
 from datetime import timedelta
 
 import pytest
-from factories import end_rest, expire_lease, make_claim, make_job
 from sqlalchemy import Engine, text
 
 from neftune_store.claims import Claim
@@ -15,6 +14,7 @@ from neftune_store.lifecycle import Status, backoff
 from neftune_store.reconcile import ReconcileReport, reconcile_once
 from neftune_store.runs import commit_checkpoint, runs_of
 from neftune_store.settling import Reason, give_back
+from tests.factories import end_rest, expire_lease, make_claim, make_job
 
 
 def reconcile(engine: Engine) -> ReconcileReport:

@@ -5,11 +5,11 @@ from typing import Any
 
 import psycopg
 import pytest
-from factories import make_claim, make_job
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from neftune_store.lifecycle import INTENT_MOVES, MOVES, TERMINAL, Intent, Status
+from tests.factories import make_claim, make_job
 
 PAIRS = [(a, b) for a in Status for b in Status if a != b]
 LEGAL = [(a, b) for a, b in PAIRS if b in MOVES[a]]

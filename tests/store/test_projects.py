@@ -4,12 +4,12 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from factories import make_project
 from sqlalchemy import Engine, text
 
 from neftune_store.db import unit_of_work
 from neftune_store.errors import NotFound, WeakKey
 from neftune_store.projects import ProjectLedger
+from tests.factories import make_project
 
 
 def test_the_default_project_is_made_once_even_at_once(engine: Engine) -> None:

@@ -6,7 +6,6 @@ from typing import Any
 
 import psycopg
 import pytest
-from factories import expire_lease, make_artifact, make_claim, make_dataset, make_job
 from sqlalchemy import Engine, text
 
 from neftune_store.artifacts import ArtifactLedger
@@ -34,6 +33,7 @@ from neftune_store.settling import (
     settle_paused,
     settle_succeeded,
 )
+from tests.factories import expire_lease, make_artifact, make_claim, make_dataset, make_job
 
 WRITES = {
     "metrics": lambda s, c: write_metrics(s, c, [(1, {"train_loss": 1.0})]),

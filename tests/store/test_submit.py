@@ -4,7 +4,6 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from factories import make_claim, make_dataset, make_job, make_project, make_spec, settle
 from sqlalchemy import Engine, text
 
 from neftune_store.datasets import DatasetLedger
@@ -20,6 +19,7 @@ from neftune_store.errors import (
 from neftune_store.events import events_after, feed_after
 from neftune_store.jobs import JobLedger
 from neftune_store.lifecycle import Intent, Status
+from tests.factories import make_claim, make_dataset, make_job, make_project, make_spec, settle
 
 
 def count(engine: Engine, table: str) -> int:

@@ -7,10 +7,10 @@ import time
 import uuid
 
 import redis
-from worker_house import House
 
 from neftune_store.bells import QUEUE, RUN_NEXT
 from standalone.redis import client_url
+from tests.worker_house import House
 
 
 class Trap:

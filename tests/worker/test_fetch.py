@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_hub import COMMIT, Hub, serving
-from worker_house import House
+
+from tests.fake_hub import COMMIT, Hub, serving
+from tests.worker_house import House
 
 MODEL_FILES = {
     "config.json": b'{"model_type": "llama"}',

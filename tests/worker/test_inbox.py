@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from typing import IO
 
 import pytest
-from worker_house import until
 
 from neftune_core.messages import MAX_LINE_BYTES, Artifact, Event, Failed, Metric, encode
+from tests.worker_house import until
 from worker.inbox import MAX_EVENTS, MAX_REFUSED, QUEUE_LENGTH, Inbox
 
 

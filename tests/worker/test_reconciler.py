@@ -6,10 +6,9 @@ import socket
 import time
 from pathlib import Path
 
-from worker_house import House, kill, until
-
 from neftune_store.claims import claim_next
 from neftune_store.db import unit_of_work
+from tests.worker_house import House, kill, until
 
 
 def test_it_returns_a_lost_job_to_the_queue(house: House) -> None:

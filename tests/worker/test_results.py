@@ -9,8 +9,8 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from worker_house import until
 
+from tests.worker_house import until
 from worker import metrics_csv, workdir
 from worker.archive import files_under, open_plain, pack, result_path
 from worker.errors import ResultRefused

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from worker_house import until
 
+from tests.worker_house import until
 from worker.runner import PASSED_ON, Limits, Runner, environment, spawn
 
 

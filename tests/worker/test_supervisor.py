@@ -7,7 +7,8 @@ import tarfile
 
 import pytest
 from sqlalchemy import text
-from worker_house import MODEL, House, until
+
+from tests.worker_house import MODEL, House, until
 
 
 def test_a_job_is_claimed_run_published_and_settled(busy_house: House) -> None:
