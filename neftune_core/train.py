@@ -172,9 +172,8 @@ class _Run:
         if self.evaluation:
             self.final["base_eval_loss"] = self._evaluated(self.base, LossHead(self.base, device))
             self.reporter.metrics(0, {"eval_loss": self.final["base_eval_loss"]})
-        torch.manual_seed(
-            spec.training.seed
-        )  # the adapter's first weights, then dropout; the noise needs none
+        # For the adapter's first weights, then for dropout; the noise needs no generator.
+        torch.manual_seed(spec.training.seed)
         self.model = model.make_trainable(self.base, spec)
         self.recomputes = model.recompute_activations(self.base, spec, self.numerics)
         self.head = LossHead(self.model, device)

@@ -6,9 +6,8 @@ import sys
 from dataclasses import dataclass
 
 CPU_SECONDS = 0.7
-OVER_LIBRARIES = (
-    1.65  # CPU-seconds swell on a shared machine; then the libraries alone, beside it, are the measure
-)
+# CPU-seconds swell on a shared machine; then the libraries alone, beside it, are the measure.
+OVER_LIBRARIES = 1.65
 MEGABYTES = 100
 HEAVY = {"torch", "transformers", "trl", "peft", "accelerate", "bitsandbytes", "pyarrow", "datasets"}
 LIBRARIES = "fastapi, sqlalchemy.orm, psycopg, structlog, pydantic_settings"
