@@ -103,7 +103,7 @@ def test_what_happens_is_told_at_once(service: Service, api_database: str, tmp_p
             rest = list(told)
         # Then the wake-up has brought it
         assert rest[-1][2]["status"] == "cancelled"
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 15  # not the minute
 
 
 def test_without_wake_ups_a_stream_looks_by_itself(api_database: str, tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_without_wake_ups_a_stream_looks_by_itself(api_database: str, tmp_path: 
         running(make_settings(api_database, tmp_path, sse_poll_seconds=0.1)) as deaf,
         deaf.client() as client,
     ):
-        deaf.server.config.app.state.wakeups.wake = lambda _job_id: None  # type: ignore[union-attr]
+        deaf.server.config.app.state.wakeups.wake = lambda _job_id: None  # type: ignore[union-attr]  # our app
         job = submit(client)
         with client.stream("GET", f"/jobs/{job['id']}/stream") as answer:
             told = messages(answer)
@@ -124,7 +124,7 @@ def test_a_stream_ends_by_itself(api_database: str, tmp_path: Path) -> None:
     with running(make_settings(api_database, tmp_path, sse_seconds=0.5)) as brief, brief.client() as client:
         began = time.monotonic()
         read_all(client, submit(client))
-        assert 0.4 < time.monotonic() - began < 5
+        assert 0.4 < time.monotonic() - began < 15  # not ten minutes
 
 
 def test_streams_are_counted_by_key(api_database: str, tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ def test_streams_are_counted_by_key(api_database: str, tmp_path: Path) -> None:
             assert third.headers["retry-after"]
             assert client.get("/jobs").status_code == 200
         until = time.monotonic() + 5
-        while small.server.config.app.state.stream_slots._open and time.monotonic() < until:  # type: ignore[union-attr]
+        while small.server.config.app.state.stream_slots._open and time.monotonic() < until:  # type: ignore[union-attr]  # our app
             time.sleep(0.05)
         with client.stream("GET", path) as again:
             assert again.status_code == 200
@@ -153,7 +153,7 @@ def test_a_reader_that_reads_nothing_is_let_go(api_database: str, tmp_path: Path
         for first in range(0, 4000, 500):
             with unit_of_work(strict.engine) as session:
                 write_metrics(session, claimed, [(first + n + 1, big) for n in range(500)])
-        slots = strict.server.config.app.state.stream_slots  # type: ignore[union-attr]
+        slots = strict.server.config.app.state.stream_slots  # type: ignore[union-attr]  # our app
         with socket.socket() as line:
             line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             line.connect(("127.0.0.1", strict.port))

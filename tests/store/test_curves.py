@@ -21,7 +21,7 @@ def claim(engine: Engine) -> Claim:
 
 def curve(engine: Engine, claim: Claim, **wanted: int) -> dict[str, list[tuple[int, float]]]:
     with unit_of_work(engine) as session:
-        return series(session, claim.project_id, claim.job_id, **wanted)  # type: ignore[arg-type]
+        return series(session, claim.project_id, claim.job_id, **wanted)  # type: ignore[arg-type]  # by name
 
 
 def test_a_short_curve_comes_whole(engine: Engine, claim: Claim) -> None:

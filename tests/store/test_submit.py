@@ -29,7 +29,7 @@ def count(engine: Engine, table: str) -> int:
 
 def submit(engine: Engine, project_id: str, spec: object, key: str | None = None, **more: str) -> object:
     with unit_of_work(engine) as session:
-        return JobLedger(session).submit(project_id, spec, idempotency_key=key, **more)  # type: ignore[arg-type]
+        return JobLedger(session).submit(project_id, spec, idempotency_key=key, **more)  # type: ignore[arg-type]  # by name
 
 
 def test_a_submitted_job_is_queued_and_says_so(engine: Engine) -> None:
