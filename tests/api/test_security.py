@@ -143,15 +143,16 @@ def test_who_guesses_keys_is_told_to_wait_and_others_pass(
 ) -> None:
     with running(make_settings(api_database, tmp_path, wrong_keys_per_minute=3)) as strict:
         wrong = {"Authorization": "Bearer wrong-key-wrong-key"}
-        statuses = [
-            httpx.get(f"{strict.url}/jobs", headers=wrong, trust_env=False).status_code for _ in range(5)
-        ]
-        late = httpx.get(f"{strict.url}/jobs", headers=wrong, trust_env=False)
+        # One over the measure, and as many again: the minute may turn in between.
+        guesses = [httpx.get(f"{strict.url}/jobs", headers=wrong, trust_env=False) for _ in range(8)]
         with strict.client() as client:
             good = client.get("/jobs").status_code
 
+    statuses = [guess.status_code for guess in guesses]
     assert statuses[:3] == [401] * 3
-    assert (late.status_code, late.json()["code"], late.headers["retry-after"]) == (429, "rate_limited", "60")
+    assert set(statuses) == {401, 429}
+    late = guesses[statuses.index(429)]
+    assert (late.json()["code"], late.headers["retry-after"]) == ("rate_limited", "60")
     assert good == 200
 
 
