@@ -110,6 +110,18 @@ def test_an_unknown_column_is_a_fault_of_the_rows(tmp_path):
     assert caught.value.counts == {"unknown_key": 1}
 
 
+def test_csv_of_more_rows_or_bytes_than_allowed_is_refused_at_the_one_too_many(tmp_path):
+    path = csv_file(tmp_path, "prompt,completion\n" + "a,b\n" * 1000)
+    out = tmp_path / "out"
+    line = len(b'{"prompt": "a", "completion": "b"}\n')  # many times a line of the table
+    convert(path, out, Limits(max_rows=1000, max_bytes=1000 * line))
+    assert out.stat().st_size == 1000 * line
+    for limits in (Limits(max_rows=999), Limits(max_bytes=1000 * line - 1)):
+        with pytest.raises(DatasetTooLarge):
+            convert(path, out, limits)
+        assert not out.exists()
+
+
 # Parquet
 
 
