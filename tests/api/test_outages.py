@@ -209,22 +209,44 @@ def test_the_bell_rings_after_the_commit_and_rings_together(api_database: str, t
     assert len(rung) < 10
 
 
-def test_a_commit_that_fails_is_never_answered_with_created(api_database: str, tmp_path: Path) -> None:
+CHANGES = {
+    "submit": ("POST", "/jobs", "INSERT INTO jobs"),
+    "cancel": ("POST", "/jobs/{job}/cancel", "UPDATE jobs"),
+    "pause": ("POST", "/jobs/{job}/pause", "UPDATE jobs"),
+    "resume": ("POST", "/jobs/{paused}/resume", "UPDATE jobs"),
+    "delete": ("DELETE", "/jobs/{ended}", "UPDATE jobs"),
+    "drop": ("DELETE", "/datasets/{free}", "UPDATE datasets"),
+    "upload": ("POST", "/datasets", "INSERT INTO datasets"),
+}
+
+
+def test_a_commit_that_fails_is_never_answered_as_if_it_had_not(api_database: str, tmp_path: Path) -> None:
     with running(make_settings(api_database, tmp_path)) as found, found.client() as client:
         dataset = upload(client)["id"]
+        ids = {"free": upload(client)["id"]}
+        for name in ("job", "paused", "ended"):
+            ids[name] = client.post("/jobs", json=spec(dataset)).json()["id"]
+        client.post(f"/jobs/{ids['paused']}/pause")
+        client.post(f"/jobs/{ids['ended']}/cancel")
+        bodies = {"submit": {"json": spec(dataset)}, "upload": {"content": rows()}}
         engine = found.server.config.app.state.engine  # type: ignore[union-attr]  # ours is a FastAPI app
+        wanted = ""
         writing: list[str] = []
 
         def see(_line: object, _cursor: object, statement: str, *_rest: object) -> None:
-            if statement.startswith("INSERT INTO jobs"):
+            if statement.startswith(wanted):
                 writing.append(statement)
 
         def refuse(_line: object) -> None:
-            if writing:  # the key's own transaction commits; the one that wrote the job does not
+            if writing:  # the key's own transaction commits; the one that writes does not
                 raise OperationalError("COMMIT", {}, Exception("connection lost"))
 
         event.listen(engine, "before_cursor_execute", see)
         event.listen(engine, "commit", refuse)
 
-        answer = client.post("/jobs", json=spec(dataset))
-        assert (answer.status_code, len(writing)) == (503, 1)
+        answered = {}
+        for name, (method, path, wanted) in CHANGES.items():  # noqa: B007 - ``see`` reads what is wanted
+            writing.clear()
+            answer = client.request(method, path.format(**ids), **bodies.get(name, {}))
+            answered[name] = (answer.status_code, len(writing) > 0)
+        assert answered == dict.fromkeys(CHANGES, (503, True))
