@@ -11,6 +11,8 @@ from pathlib import Path
 
 from standalone.children import Children, ModuleChild
 
+GRACE_S = float(os.environ.get("GRACE_S", "2"))
+
 
 def say(who: str, what: str) -> None:
     sys.stdout.write(f"{who} {what}\n")
@@ -24,7 +26,7 @@ def main() -> None:
     children = Children(say)
     for name in modules:
         env = {**os.environ, "CHILD": name, "CHILD_HOME": home}
-        child = ModuleChild(name, "tests.standalone.child", env, Path(home, f"{name}.log"), grace_s=2)
+        child = ModuleChild(name, "tests.standalone.child", env, Path(home, f"{name}.log"), grace_s=GRACE_S)
         children.start(child)
     while not asked:
         children.tend()

@@ -20,8 +20,9 @@ Family = Callable[..., "subprocess.Popen[str]"]
 def family(home: Path) -> Iterator[Family]:
     started: list[subprocess.Popen[str]] = []
 
-    def begin(*names: str) -> subprocess.Popen[str]:
-        parent = start([sys.executable, "-m", "tests.standalone.family", str(home), *names], {})
+    def begin(*names: str, grace_s: float = 2) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "tests.standalone.family", str(home), *names]
+        parent = start(command, {"GRACE_S": str(grace_s)})
         started.append(parent)
         assert eventually(lambda: all((home / f"{name}.pid").exists() for name in names))
         return parent
@@ -77,19 +78,19 @@ def test_one_that_does_not_listen_is_ended_after_its_grace(family: Family, home:
     began = time.monotonic()
     parent.terminate()
     parent.communicate(timeout=20)
-    assert 1.9 < time.monotonic() - began < 8
+    assert 1.9 < time.monotonic() - began < 15
     assert of_home(home) == []
 
 
 def test_a_second_wish_to_stop_does_not_wait_for_the_grace(family: Family, home: Path) -> None:
-    parent = family("stubborn")
+    parent = family("stubborn", grace_s=60)
     parent.terminate()
     began = time.monotonic()
     assert parent.stdout is not None
     assert parent.stdout.readline() == "stubborn stopping\n"
     parent.terminate()
     parent.communicate(timeout=20)
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < 15
     assert of_home(home) == []
 
 

@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from tests.fake_hub import COMMIT, Hub, serving
-from tests.worker_house import House
+from tests.worker_house import House, family
 
 MODEL_FILES = {
     "config.json": b'{"model_type": "llama"}',
@@ -177,6 +178,15 @@ def test_a_model_that_is_not_allowed_is_never_asked_for(hub: Hub, house: House) 
     assert hub.asked == []
 
 
+def fetcher(house: House) -> psutil.Process:
+    (child,) = (
+        process
+        for process in family(house.processes[0].pid)
+        if {"worker.fetch", str(house.root / "cache")} <= set(process.cmdline())
+    )
+    return child
+
+
 def test_a_cancel_ends_a_download(hub: Hub, house: House) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:  # takes calls and never answers
         silent.settimeout(30)
@@ -189,6 +199,10 @@ def test_a_cancel_ends_a_download(hub: Hub, house: House) -> None:
         job = house.submit("steps=1", model="org/name")
         call, _ = silent.accept()
         with call:
+            # It holds the hub's token, and nothing else that opens a door
+            seen = fetcher(house).environ()
+            assert seen["HF_TOKEN"] == house.environ["HF_TOKEN"]
+            assert not {"DATABASE_URL", "REDIS_URL", "STORAGE_URL", "RUNNER"} & set(seen)
             house.cancel(job)
             house.wait(job, "cancelled", seconds=3)
     assert not [line for line in house.left_behind() if "worker.fetch" in line]

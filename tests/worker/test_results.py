@@ -132,7 +132,7 @@ def test_a_log_of_any_bytes_becomes_text(tmp_path: Path) -> None:
 
 def test_a_private_folder_is_private_and_gone_afterwards(tmp_path: Path) -> None:
     with workdir.private_folder(tmp_path / "work", "run_1") as made:
-        assert made.stat().st_mode & 0o777 == 0o700
+        assert {one.stat().st_mode & 0o777 for one in (made, made.parent, made / "out")} == {0o700}
         assert (made / "out").is_dir()
         assert workdir.sweep(tmp_path / "work") == []  # its owner lives
     assert not made.exists()
