@@ -10,6 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -45,7 +46,7 @@ def postgres_url(servers_home: Path) -> Iterator[str]:
 def redis_url(servers_home: Path) -> Iterator[str]:
     """A broker URL for Celery; for redis-py see ``standalone.redis.client_url``."""
     if url := os.environ.get("REDIS_URL"):
-        yield url
+        yield _own_redis(url)
         return
     from standalone.redis import EmbeddedRedis  # noqa: PLC0415 - only where no server is given
 
@@ -83,6 +84,15 @@ def engine(database: str) -> Iterator[Engine]:
     made = make_engine(database, application_name="tests")
     yield made
     made.dispose()
+
+
+def _own_redis(url: str) -> str:
+    """Give each process of the tests a database of its own on a given server: they empty it."""
+    parts = urlsplit(url)
+    process = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    if not process or parts.scheme not in {"redis", "rediss"}:
+        return url
+    return parts._replace(path=f"/{int(parts.path.strip('/') or 0) + process}").geturl()
 
 
 def database_named(url: str, name: str) -> str:

@@ -329,7 +329,7 @@ def kill(process: psutil.Process | subprocess.Popen[bytes]) -> None:
 @pytest.fixture(scope="module")
 def quiet_redis(redis_url: str) -> str:
     """A Redis without bells of an earlier module."""
-    redis.from_url(client_url(redis_url)).flushall()
+    redis.from_url(client_url(redis_url)).flushdb()
     return redis_url
 
 
@@ -361,7 +361,7 @@ def opened(root: Path, postgres_url: str, template: str, redis_url: str) -> Iter
 @pytest.fixture
 def house(tmp_path: Path, postgres_url: str, migrated_template: str, quiet_redis: str) -> Iterator[House]:
     """A house for one test, which starts what it needs."""
-    redis.from_url(client_url(quiet_redis)).flushall()
+    redis.from_url(client_url(quiet_redis)).flushdb()
     with opened(tmp_path, postgres_url, migrated_template, quiet_redis) as made:
         yield made
 

@@ -115,7 +115,7 @@ def test_three_queued_jobs_survive_a_flushed_redis(house: House) -> None:
     house.start()
     house.wait_for_step(jobs[0], 1)
     # When Redis loses everything
-    redis.from_url(client_url(house.redis_url)).flushall()
+    redis.from_url(client_url(house.redis_url)).flushdb()
     house.start("worker.reconcile")
     # Then all of them finish, each in one run
     for job in jobs:
@@ -126,7 +126,7 @@ def test_an_idle_worker_hears_the_bell_again_after_a_flush(house: House) -> None
     house.start()
     house.start("worker.reconcile")
     house.wait(house.submit("steps=1"), "succeeded")
-    redis.from_url(client_url(house.redis_url)).flushall()
+    redis.from_url(client_url(house.redis_url)).flushdb()
     job = house.submit("steps=1", rung=False)
     house.wait(job, "succeeded", seconds=10)
 

@@ -23,7 +23,7 @@ def broker(redis_url: str) -> Iterator[redis.Redis]:
     from standalone.redis import client_url  # noqa: PLC0415 - only here, to speak to it without Celery
 
     client = redis.Redis.from_url(client_url(redis_url))
-    client.flushall()
+    client.flushdb()
     yield client
     client.close()
 
@@ -60,7 +60,7 @@ def test_a_ring_after_a_flush_reaches_a_consumer_that_was_there_before(
         with connection.Consumer(app.amqp.queues[QUEUE], accept=["json"], on_message=heard.append):
             ring(redis_url)
             connection.drain_events(timeout=3)
-            broker.flushall()
+            broker.flushdb()
             ring(redis_url)
             connection.drain_events(timeout=3)
         assert len(heard) == 2
