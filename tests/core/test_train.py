@@ -196,6 +196,12 @@ def test_the_first_eval_loss_is_the_one_of_the_untouched_base(method, base, trai
     assert told.steps[0]["eval_loss"] == pytest.approx(paid / tokens, rel=1e-5)
     assert told.outcome.final["base_eval_loss"] == told.steps[0]["eval_loss"]
     assert told.outcome.final["eval_loss"] != pytest.approx(paid / tokens, rel=1e-2)
+    # And so are the probe's first numbers
+    probe = told.outcome.probe
+    with torch.no_grad():
+        logits = model(input_ids=torch.tensor([probe["input_ids"]])).logits[0, -1, :8].tolist()
+    assert probe["base_logits"] == pytest.approx(logits, abs=1e-5)
+    assert probe["tuned_logits"] != pytest.approx(logits, abs=1e-2)
 
 
 def test_the_first_clean_loss_is_the_plain_loss_of_the_same_batch(trained):
