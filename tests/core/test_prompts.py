@@ -1,3 +1,4 @@
+import jinja2
 import pytest
 
 from neftune_core.errors import TemplateError
@@ -241,7 +242,6 @@ def test_answers_are_found_in_any_manner_of_template(template, tokenizer, row, a
 
 @pytest.mark.parametrize("template", [CHATML, THINKING, NO_END, INST])
 def test_the_text_is_what_the_template_writes(template):
-    jinja2 = pytest.importorskip("jinja2")
     row = talk(("user", " q1 "), ("assistant", "a1 "), ("user", "q1"), ("assistant", "a1"))
     spans = render(row, "chat", Tokenizer(template, bos="<s>"))
     plain = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"])
