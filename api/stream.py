@@ -101,10 +101,16 @@ def _read(engine: Engine, job: Job, seq: int) -> tuple[Sequence[FeedItem], bool]
     """Read what is new, and tell whether that was the last of it."""
     with unit_of_work(engine) as session:
         items = feed_after(session, job.id, seq, _BATCH)
-        if items:
-            return items, items[-1].kind == "status" and items[-1].data.get("status") in TERMINAL
-        # Nothing new: waiting makes sense only while the job can still change.
-        return items, JobLedger(session).get(job.project_id, job.id).finished
+        if not items:
+            # Waiting makes sense only while the job can still change.
+            if not JobLedger(session).get(job.project_id, job.id).finished:
+                return items, False
+            items = feed_after(session, job.id, seq, _BATCH)  # it may have ended between the two looks
+        return items, not items or _is_last(items[-1])
+
+
+def _is_last(item: FeedItem) -> bool:
+    return item.kind == "status" and item.data.get("status") in TERMINAL
 
 
 async def _nap(woken: asyncio.Event, at_most_s: float) -> None:

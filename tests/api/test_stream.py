@@ -9,10 +9,14 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import Engine, event
 
-from neftune_store.db import unit_of_work
+from api import stream
+from neftune_store.db import make_engine, unit_of_work
+from neftune_store.jobs import JobLedger
 from neftune_store.runs import add_event, write_metrics
 from neftune_store.settling import settle_succeeded
+from tests import factories
 from tests.api.live_api import Service, claim, make_settings, running, submit, urgent
 
 
@@ -178,3 +182,22 @@ def test_a_stop_does_not_wait_for_streams(api_database: str, tmp_path: Path) -> 
             began = time.monotonic()
             list(told)
             assert time.monotonic() - began < 3
+
+
+def test_a_job_that_ends_between_two_looks_still_tells_its_last_status(engine: Engine, database: str) -> None:
+    # Given a follower who has heard everything so far
+    job = factories.make_job(engine)
+    elsewhere = make_engine(database, application_name="the user")
+
+    def cancel_now(*_: object) -> None:
+        with unit_of_work(elsewhere) as session:
+            JobLedger(session).cancel(job.project_id, job.id)
+
+    # When the job ends right after the look that found nothing new
+    event.listen(engine, "after_cursor_execute", cancel_now, once=True)
+    items, ended = stream._read(engine, job, job.last_seq)
+    elsewhere.dispose()
+
+    # Then the stream does not end before it has told so
+    assert ended
+    assert items[-1].data["status"] == "cancelled"
