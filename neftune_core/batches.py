@@ -60,6 +60,14 @@ class MicroBatch:
         )
 
 
+@dataclass(frozen=True)
+class Arrangement:
+    """How the examples of a step lie in rows: it decides speed and memory, never a number."""
+
+    micro_batch_size: int  # examples
+    pad_id: int  # masked everywhere, so any id will do
+
+
 def steps(examples: Sequence[Example], batch_size: int, total_steps: int, seed: int) -> Iterator[Step]:
     """Walk the plan: each epoch in an order of its own, its last step possibly smaller."""
     per_epoch = -(-len(examples) // batch_size)
@@ -71,12 +79,12 @@ def steps(examples: Sequence[Example], batch_size: int, total_steps: int, seed: 
         yield Step(number, epoch, tuple(examples[member] for member in members))
 
 
-def arrange(examples: Sequence[Example], micro_batch_size: int, pad_id: int) -> list[MicroBatch]:
+def arrange(examples: Sequence[Example], arrangement: Arrangement) -> list[MicroBatch]:
     """Lay examples into right-padded rows, longest first: little padding, and memory's worst comes first."""
     by_length = sorted(examples, key=lambda example: -len(example.ids))
+    size = arrangement.micro_batch_size
     return [
-        pad(by_length[start : start + micro_batch_size], pad_id)
-        for start in range(0, len(by_length), micro_batch_size)
+        pad(by_length[start : start + size], arrangement.pad_id) for start in range(0, len(by_length), size)
     ]
 
 

@@ -5,7 +5,7 @@ Each is told what happened and decides one thing. None knows a model or a file.
 
 from neftune_core.batches import Step
 from neftune_core.errors import NonFiniteLoss
-from neftune_core.noise_meter import Reading, Verification
+from neftune_core.noise.meter import Reading, Verification
 from neftune_core.ports import Reporter
 from neftune_core.stepper import Taken
 

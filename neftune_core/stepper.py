@@ -7,12 +7,12 @@ nothing of plans, reports or files.
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
-from neftune_core.batches import Step, arrange
+from neftune_core.batches import Arrangement, Step, arrange
 from neftune_core.errors import OutOfMemory
 from neftune_core.losses import LossHead
 from neftune_core.noise import NoisyEmbeddings
@@ -43,12 +43,10 @@ class Stepper:
         noisy: NoisyEmbeddings,
         training: TrainingSpec,
         *,
-        micro_batch_size: int,
-        pad_id: int,
+        arrangement: Arrangement,
         autocast: bool = False,
     ) -> None:
-        self.micro_batch_size = micro_batch_size
-        self.pad_id = pad_id
+        self.arrangement = arrangement
         self._model, self._head, self._noisy, self._autocast = model, head, noisy, autocast
         self._may_halve = training.micro_batch_size == "auto"
         self._max_norm = training.max_grad_norm or math.inf
@@ -63,10 +61,11 @@ class Stepper:
         try:
             return self._take(step)
         except OutOfMemory:
-            if not self._may_halve or self.micro_batch_size == 1:
+            if not self._may_halve or self.arrangement.micro_batch_size == 1:
                 raise
         self._may_halve = False
-        self.micro_batch_size = -(-self.micro_batch_size // 2)
+        half = -(-self.arrangement.micro_batch_size // 2)
+        self.arrangement = replace(self.arrangement, micro_batch_size=half)
         self.optimizer.zero_grad(set_to_none=True)
         self._noisy.meter.read()  # what the failed attempt measured
         if self.device.type == "cuda":
@@ -90,7 +89,7 @@ class Stepper:
         """Add up the gradients of all micro-batches; nothing waits for the device in between."""
         loss = torch.zeros((), dtype=torch.float64, device=self.device)
         correct = torch.zeros((), dtype=torch.int64, device=self.device)
-        for batch in arrange(step.examples, self.micro_batch_size, self.pad_id):
+        for batch in arrange(step.examples, self.arrangement):
             there = batch.to(self.device)
             # The backward pass belongs inside: with recomputed activations it calls the model again.
             with self._noisy.during(batch.layout, step.epoch):

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from neftune_core import export, model, prompts
-from neftune_core.batches import Step, arrange, steps
+from neftune_core.batches import Arrangement, Step, arrange, steps
 from neftune_core.clean_losses import clean_loss
 from neftune_core.guards import EarlyStop, NoiseGuard, SkipGuard
 from neftune_core.losses import LossHead
@@ -159,10 +159,11 @@ class _Run:
         training = self.spec.training
         fits = max(1, _TOKENS_AT_ONCE[self.numerics.device.type] // training.max_length)
         asked = training.micro_batch_size
-        self.micro_batch_size = min(training.batch_size, fits) if asked == "auto" else asked
-        # Padding is masked everywhere, so any id will do; no model is resized for it.
-        self.pad_id = self.tokenizer.pad_token_id or 0
-        self.evaluation = arrange(self.held_out.examples, self.micro_batch_size, self.pad_id)
+        self.arrangement = Arrangement(
+            micro_batch_size=min(training.batch_size, fits) if asked == "auto" else asked,
+            pad_id=self.tokenizer.pad_token_id or 0,
+        )
+        self.evaluation = arrange(self.held_out.examples, self.arrangement)
 
     # Training
 
@@ -186,12 +187,11 @@ class _Run:
                 self.head,
                 noisy,
                 spec.training,
-                micro_batch_size=self.micro_batch_size,
-                pad_id=self.pad_id,
+                arrangement=self.arrangement,
                 autocast=self.numerics.autocast,
             )
             self._walk(stepper, noisy)
-        self.micro_batch_size = stepper.micro_batch_size
+        self.arrangement = stepper.arrangement
 
     def _walk(self, stepper: Stepper, noisy: NoisyEmbeddings) -> None:
         training, plan = self.spec.training, self.plan
@@ -249,7 +249,7 @@ class _Run:
         return every > 0 and (number == 1 or number % every == 0 or number == self.plan.total_steps)
 
     def _clean(self, step: Step) -> float | None:
-        batches = arrange(step.examples, self.micro_batch_size, self.pad_id)
+        batches = arrange(step.examples, self.arrangement)
         return clean_loss(self.model, self.head, batches, self.numerics.device)
 
     def _evaluated(self, measured: object, head: LossHead) -> float | None:
@@ -267,7 +267,7 @@ class _Run:
             "template": self.template,
             "precision": self.numerics.precision,
             "device": self.numerics.device.type,
-            "micro_batch_size": self.micro_batch_size,
+            "micro_batch_size": self.arrangement.micro_batch_size,
             "packing": "off",
             "gradient_checkpointing": self.recomputes,
             "head_on_trained_tokens_only": self.head.splits,

@@ -2,7 +2,7 @@
 
 import torch
 
-from neftune_core.batches import arrange, pad, steps
+from neftune_core.batches import Arrangement, arrange, pad, steps
 from neftune_core.prompts import render
 from neftune_core.sampling import held_out, shuffled
 from neftune_core.tokenise import prepare
@@ -49,7 +49,7 @@ def test_micro_batches_hold_the_same_examples_however_they_are_cut():
 
     def told(micro_batch_size):
         keys, labels = [], []
-        for batch in arrange(examples, micro_batch_size, pad_id=0):
+        for batch in arrange(examples, Arrangement(micro_batch_size, pad_id=0)):
             keys += batch.layout.key_S.tolist()
             labels += batch.label_M.tolist()
         return sorted(keys), sorted(labels)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from neftune_core.batches import arrange, pad
+from neftune_core.batches import Arrangement, arrange, pad
 from neftune_core.clean_losses import clean_loss, measuring
 from neftune_core.losses import LossHead
 from tests.core.test_batches import make_examples
@@ -21,7 +21,7 @@ def model(tmp_path):
 
 
 def test_dropout_is_off_and_back_on_afterwards(model):
-    batches = arrange(make_examples(6), 4, 0)
+    batches = arrange(make_examples(6), Arrangement(4, 0))
     head = LossHead(model, CPU)
     model.model.layers[0].eval()  # somebody's choice, to be kept
 
@@ -56,7 +56,7 @@ def test_the_mean_is_over_tokens_not_over_batches(model):
     head = LossHead(model, CPU)
 
     whole = clean_loss(model, head, [pad(examples, 0)], CPU)
-    uneven = clean_loss(model, head, arrange(examples, 3, 0), CPU)
+    uneven = clean_loss(model, head, arrange(examples, Arrangement(3, 0)), CPU)
 
     assert uneven == pytest.approx(whole, rel=1e-6)
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from neftune_core.errors import NeftuneMisapplied
 from neftune_core.noise import Layout, Noise, apply, draw, later_multiplier, noisy_embeddings
-from neftune_core.noise_meter import Verification
+from neftune_core.noise.meter import Verification
 
 CPU = torch.device("cpu")
 
@@ -96,7 +96,7 @@ def test_chunks_decide_nothing(monkeypatch):
     noise, layout = Noise(alpha=10.0, seed=7), padded(30, 7)
     whole = draw(noise, layout, epoch=0, width=64, device=CPU)
 
-    monkeypatch.setattr("neftune_core.noise.COUNTERS_AT_ONCE", 33)
+    monkeypatch.setattr("neftune_core.noise.drawing.COUNTERS_AT_ONCE", 33)
 
     assert torch.equal(draw(noise, layout, epoch=0, width=64, device=CPU), whole)
 

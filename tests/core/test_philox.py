@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from neftune_core.philox import WORD, philox4x32, to_unit
+from neftune_core.noise.philox import WORD, philox4x32, to_unit
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from neftune_core.batches import steps
+from neftune_core.batches import Arrangement, steps
 from neftune_core.errors import OutOfMemory
 from neftune_core.losses import LossHead, TokenLosses
 from neftune_core.noise import Noise, noisy_embeddings
@@ -44,8 +44,7 @@ def take(base, rows, training=TrainingSpec()):  # noqa: B008 - frozen
             SmallDevice(model, rows),
             noisy,
             training,
-            micro_batch_size=8,
-            pad_id=0,
+            arrangement=Arrangement(8, 0),
         )
         taken = stepper.take(step, 1e-3)
         examples = len(noisy.meter.read().square_S)
@@ -84,7 +83,7 @@ def test_a_step_without_a_finite_loss_leaves_the_weights_alone(base, max_grad_no
     [step] = steps(make_examples(8), batch_size=8, total_steps=1, seed=1)
     with noisy_embeddings(model, Noise(5.0, 1)) as noisy:
         training = TrainingSpec(max_grad_norm=max_grad_norm)
-        taken = Stepper(model, Unlucky(model, CPU), noisy, training, micro_batch_size=8, pad_id=0).take(
+        taken = Stepper(model, Unlucky(model, CPU), noisy, training, arrangement=Arrangement(8, 0)).take(
             step, 1e-3
         )
 
@@ -109,7 +108,7 @@ def test_weights_decay_as_asked_and_norms_never(base, weight_decay):
     [step] = steps(make_examples(8), batch_size=8, total_steps=1, seed=1)
     with noisy_embeddings(model, Noise(5.0, 1)) as noisy:
         training = TrainingSpec(weight_decay=weight_decay)
-        Stepper(model, Still(model, CPU), noisy, training, micro_batch_size=8, pad_id=0).take(step, 0.1)
+        Stepper(model, Still(model, CPU), noisy, training, arrangement=Arrangement(8, 0)).take(step, 0.1)
 
     for name, parameter in model.named_parameters():
         kept = 1.0 if parameter.ndim == 1 else 1 - 0.1 * weight_decay

@@ -8,7 +8,7 @@ import torch
 from transformers import AutoModelForCausalLM, GraniteConfig, GraniteForCausalLM
 
 from neftune_core import train
-from neftune_core.batches import arrange, steps
+from neftune_core.batches import Arrangement, arrange, steps
 from neftune_core.errors import NonFiniteLoss, NoTrainableTokens, SpecError
 from neftune_core.losses import LossHead
 from neftune_core.model import load_base, load_tokenizer, make_trainable, numerics_for
@@ -133,7 +133,7 @@ def test_alpha_zero_is_the_plain_loop_bit_for_bit_with_dropout_on(base, trained)
     plain = {name: [] for name in ("train_loss", "token_accuracy", "grad_norm", "learning_rate")}
     model.train()
     for step in steps(examples, 8, 4, 7):
-        [batch] = arrange(step.examples, 8, 0)
+        [batch] = arrange(step.examples, Arrangement(8, 0))
         told = head(batch.ids_BT, batch.mask_BT, batch.place_M, batch.label_M)
         losses = told.loss_M
         (losses.sum() / len(losses)).backward()
