@@ -1,7 +1,7 @@
 """NEFTune as the paper has it, in every layout.
 
-``layout`` tells where examples lie, ``philox`` and ``drawing`` what noise they get, ``attach`` how it reaches a
-model, ``meter`` what really arrived there.
+``layout`` tells where examples lie, ``philox`` and ``drawing`` what noise they get, ``attach`` how it reaches
+a model, ``meter`` what really arrived there.
 """
 
 from neftune_core.noise.attach import NoisyEmbeddings, noisy_embeddings

@@ -48,7 +48,7 @@ def take(base, rows, training=TrainingSpec()):  # noqa: B008 - frozen
         )
         taken = stepper.take(step, 1e-3)
         examples = len(noisy.meter.read().square_S)
-    return taken, stepper.micro_batch_size, examples
+    return taken, stepper.arrangement.micro_batch_size, examples
 
 
 def test_out_of_memory_halves_an_open_micro_batch_once_and_changes_nothing(base):
