@@ -18,12 +18,14 @@ class Layout:
     """Which example each place of a batch belongs to, and where in it.
 
     ``segment_BT`` is the example's index, -1 at pads; ``position_BT`` counts its real tokens from 0.
+    ``chosen_BT`` names the real places that get noise; without it all of them do.
     """
 
     segment_BT: Tensor
     position_BT: Tensor
     length_S: Tensor
     key_S: Tensor
+    chosen_BT: Tensor | None = None
 
     @classmethod
     def padded(cls, mask_BT: Tensor, key_B: Tensor) -> "Layout":
