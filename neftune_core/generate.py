@@ -66,17 +66,16 @@ class Answerer:
 
     def _encode(self, spans: Sequence[Span]) -> list[int]:
         begin = [] if self.template == "chat" else beginning(self.tokenizer)
-        [(_, ids, _)] = encoded([(0, spans)], self.tokenizer)
-        return [*begin, *ids.tolist()]
+        [text] = encoded([(0, spans)], self.tokenizer)
+        return [*begin, *text.ids.tolist()]
 
     def _stop_ids(self) -> list[int]:
         """Find the tokens that end an answer: the template's own end, and what the model knows as one."""
         said = Row("messages", messages=(Message("user", "A"), Message("assistant", "B")))
-        [(_, ids, trained)] = encoded(
-            [(0, prompts.render(said, self.template, self.tokenizer))], self.tokenizer
-        )
+        spans = prompts.render(said, self.template, self.tokenizer)
+        [text] = encoded([(0, spans)], self.tokenizer)
         known = self.model.generation_config.eos_token_id
-        stops = set(ids[trained].tolist()) & set(special_ids(self.tokenizer))
+        stops = set(text.ids[text.trained].tolist()) & set(special_ids(self.tokenizer))
         stops |= set(known if isinstance(known, list) else [known]) | {self.tokenizer.eos_token_id}
         return sorted(stop for stop in stops if stop is not None)
 

@@ -53,11 +53,11 @@ def render(
     """Give the spans of one example; raise :class:`TemplateError` where the template has no place for it.
 
     Trained are the assistant's turns of weight 1 with the end-of-text token after them; with ``train_on``
-    ``all`` everything but the turns of weight 0; of a text row always everything.
+    ``all`` everything but the turns of weight 0; of a text row always everything. Response is what the
+    assistant says, each turn to its end-of-text token and whatever its weight; a text row is response whole.
     """
     if row.kind == "text":
-        spans = [Span(row.text, trained=True), end(tokenizer, trained=True)]
-        return _tidy(spans)
+        return _tidy([Span(row.text, trained=True, response=True), end(tokenizer, trained=True)])
     return _tidy(_renderer(template)(row, tokenizer, Wish(everything=train_on == "all")))
 
 
@@ -124,7 +124,7 @@ def _vicuna(row: Row, tokenizer: TokenizerLike, wish: Wish) -> Iterator[Span]:
     for message in turns:
         yield Span(f"{_VICUNA_ROLES[message.role]}:", wish.everything, special=True)
         if message.role == "assistant":
-            yield Span(" ", trained=bool(message.weight))
+            yield Span(" ", trained=bool(message.weight), response=True)
             yield from _answer(message, tokenizer, otherwise="</s>")
         else:
             yield Span(" " + asked(message), wish.everything)
@@ -154,8 +154,8 @@ _BUILT_IN: dict[str, Renderer] = {"alpaca": _alpaca, "vicuna": _vicuna, "plain":
 
 def _answer(message: Message, tokenizer: TokenizerLike, otherwise: str = "") -> Iterator[Span]:
     trained = bool(message.weight)
-    yield Span(answer_text(message), trained)
-    yield Span(tokenizer.eos_token or otherwise, trained, special=True)
+    yield Span(answer_text(message), trained, response=True)
+    yield Span(tokenizer.eos_token or otherwise, trained, special=True, response=True)
 
 
 def _with_system(messages: Sequence[Message]) -> tuple[str, Sequence[Message]]:
@@ -166,7 +166,7 @@ def _with_system(messages: Sequence[Message]) -> tuple[str, Sequence[Message]]:
 
 def end(tokenizer: TokenizerLike, *, trained: bool) -> Span:
     """Give the token that ends a text."""
-    return Span(tokenizer.eos_token or "", trained=trained, special=True)
+    return Span(tokenizer.eos_token or "", trained=trained, special=True, response=True)
 
 
 def _tidy(spans: Iterable[Span]) -> list[Span]:
@@ -174,8 +174,8 @@ def _tidy(spans: Iterable[Span]) -> list[Span]:
     joined: list[Span] = []
     for span in spans:
         last = joined[-1] if joined else None
-        if last and (last.trained, last.special) == (span.trained, span.special):
-            joined[-1] = Span(last.text + span.text, span.trained, span.special)
+        if last and replace(last, text=span.text) == span:
+            joined[-1] = replace(span, text=last.text + span.text)
         elif span.text:
             joined.append(span)
     return joined

@@ -76,7 +76,7 @@ def chat(row: Row, tokenizer: TokenizerLike, wish: Wish) -> Iterator[Span]:
         yield from _cut(text, places, answers, wish)
         return
     yield from _cut(text[: places[len(conversation.turns) - 1][-1][1]], places, answers, wish)
-    yield Span(rendering.eos, trained=bool(row.messages[-1].weight), special=True)
+    yield Span(rendering.eos, trained=bool(row.messages[-1].weight), special=True, response=True)
 
 
 def _source(tokenizer: TokenizerLike, *, has_tools: bool) -> str:
@@ -249,9 +249,10 @@ def _cut(
     edges = {0, len(text), *(edge for place in contents for edge in place)}
     cuts = sorted(edges | {edge for answer in answers for edge in answer[:2]})
     for begin, finish in pairwise(cuts):
-        trained = next((weight for a, b, weight in answers if a <= begin < b), wish.everything)
+        answer = next((one for one in answers if one[0] <= begin < one[1]), None)
         content = any(a <= begin < b for a, b in contents)
-        yield Span(text[begin:finish], trained, special=not content)
+        trained = answer[2] if answer else wish.everything
+        yield Span(text[begin:finish], trained, special=not content, response=answer is not None)
 
 
 def _refuse_forged(row: Row, tokenizer: TokenizerLike, *, contents_unknown: bool) -> None:

@@ -10,11 +10,15 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A piece of the text of one example."""
+    """A piece of the text of one example.
+
+    ``trained``: its tokens are learnt. ``response``: the assistant says it, whether it is learnt or not.
+    """
 
     text: str
     trained: bool = False
     special: bool = False
+    response: bool = False
 
 
 class TokenizerLike(Protocol):

@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,12 +26,17 @@ Flags = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Example:
-    """A row as the model sees it. ``trained`` marks the tokens to be learnt, never the first one."""
+    """A row as the model sees it, or a part of a conversation.
+
+    ``trained`` marks the tokens to be learnt, never the first one; ``response`` marks what the assistant
+    says, learnt or not (a text row says everything).
+    """
 
     row: int
     ids: Ids
     trained: Flags
     key: int
+    response: Flags
 
     @property
     def trained_tokens(self) -> int:
@@ -41,11 +46,16 @@ class Example:
 
 @dataclass(frozen=True)
 class Prepared:
-    """The examples of a dataset, and what became of its other rows."""
+    """The examples of a dataset, and what became of its other rows.
+
+    ``truncated`` counts what was cut, ``unended`` the examples among it that lost the end of an answer: they
+    teach no end-of-text token.
+    """
 
     examples: tuple[Example, ...]
     dropped: int
     truncated: int
+    unended: int
 
     @property
     def tokens(self) -> int:
@@ -66,21 +76,23 @@ def prepare(
 
     ``begin`` is put before each row.
     """
-    head = np.array(begin, dtype=np.int32)
+    head, plain = np.array(begin, dtype=np.int32), np.zeros(len(begin), dtype=bool)
     seen: dict[bytes, int] = {}
     examples: list[Example] = []
-    dropped = truncated = 0
-    for row, body, flags in encoded(rows, tokenizer):
-        ids = np.concatenate([head, body])
-        trained = np.concatenate([np.zeros(len(head), dtype=bool), flags])
+    dropped = truncated = unended = 0
+    for text in encoded(rows, tokenizer):
+        ids = np.concatenate([head, text.ids])
+        trained = np.concatenate([plain, text.trained])
+        response = np.concatenate([plain | text.response[:1].all(), text.response])  # begins as it goes on
         truncated += len(ids) > max_length
         kept, learnt = ids[:max_length], trained[:max_length]
         learnt[:1] = False  # nothing comes before the first token to tell it from
         if not learnt.any():
             dropped += 1
             continue
-        examples.append(Example(row, kept, learnt, _key(kept, seen)))
-    return Prepared(tuple(examples), dropped, truncated)
+        unended += bool(trained[max_length:].any())  # an answer's last token is the one that ends it
+        examples.append(Example(text.row, kept, learnt, _key(kept, seen), response[:max_length]))
+    return Prepared(tuple(examples), dropped, truncated, unended)
 
 
 def refuse_if_mostly_dropped(prepared: Prepared, max_length: int) -> None:
@@ -103,8 +115,17 @@ def _key(ids: Ids, seen: dict[bytes, int]) -> int:
     return int.from_bytes(named.digest(), "little", signed=True)
 
 
-def encoded(rows: Iterable[tuple[int, Sequence[Span]]], tokenizer: Any) -> Iterator[tuple[int, Ids, Flags]]:
-    """Give each numbered row's token ids, and which of them lie in trained text."""
+class Encoded(NamedTuple):
+    """A row's token ids, and which of them lie in trained text and in what the assistant says."""
+
+    row: int
+    ids: Ids
+    trained: Flags
+    response: Flags
+
+
+def encoded(rows: Iterable[tuple[int, Sequence[Span]]], tokenizer: Any) -> Iterator[Encoded]:
+    """Give each numbered row's tokens."""
     backend = tokenizer.backend_tokenizer
     backend.no_truncation()
     backend.no_padding()
@@ -122,7 +143,12 @@ def encoded(rows: Iterable[tuple[int, Sequence[Span]]], tokenizer: Any) -> Itera
             forged = np.isin(ids, reserved) & ~np.array([span.special for span in spans], dtype=bool)[span_of]
             if forged.any():
                 ids, span_of = _encoded_apart(spans, backend)
-            yield row, ids, np.array([span.trained for span in spans], dtype=bool)[span_of]
+            yield Encoded(
+                row,
+                ids,
+                np.array([span.trained for span in spans], dtype=bool)[span_of],
+                np.array([span.response for span in spans], dtype=bool)[span_of],
+            )
 
 
 def _span_of(spans: Sequence[Span], offsets: NDArray[np.int64]) -> NDArray[np.int64]:

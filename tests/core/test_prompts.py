@@ -212,6 +212,19 @@ def test_the_token_that_begins_a_text_is_left_to_who_encodes(template):
     assert "<s>" not in text(render_prompt(TWO, template, tokenizer))
 
 
+@pytest.mark.parametrize("template", [*BUILT_IN, "chat"])
+@pytest.mark.parametrize("train_on", ["response", "all"])
+def test_what_the_assistant_says_is_marked_whatever_is_trained(template, train_on):
+    row = talk(("user", "q1"), Message("assistant", "a1", weight=0), ("user", "q2"), ("assistant", "a2"))
+    spans = render(row, template, Tokenizer(CHATML), train_on)
+    said = "".join(span.text if span.response else "\0" for span in spans).split("\0")
+    assert [part.strip() for part in said if part] == ["a1<|im_end|>", "a2<|im_end|>"]
+
+
+def test_an_end_that_the_template_leaves_out_is_the_assistants():
+    assert render(TWO, "chat", Tokenizer(NO_END, eos="</s>"))[-1].response
+
+
 # A model's own chat template
 
 

@@ -83,6 +83,43 @@ def test_long_rows_are_cut_and_rows_without_anything_to_learn_are_dropped(tokeni
     assert (found.dropped, found.truncated, found.tokens) == (1, 2, 10)
 
 
+def test_an_example_that_lost_the_end_of_an_answer_is_counted(tokenizer):
+    answer = [Span("q"), Span("a" * 8, trained=True), Span("</s>", True, True)]
+    unlearnt_tail = [Span("q"), Span("a", trained=True), Span("b" * 50)]
+
+    assert prepared(tokenizer, answer, max_length=10).unended == 0
+    assert prepared(tokenizer, answer, unlearnt_tail, max_length=9).unended == 1
+    assert prepared(tokenizer, answer, unlearnt_tail, max_length=9).truncated == 2
+
+
+def test_the_assistants_tokens_are_marked_whether_learnt_or_not(tokenizer):
+    row = Row(
+        "messages",
+        messages=(
+            Message("user", "q"),
+            Message("assistant", "one", weight=0),
+            Message("user", "p"),
+            Message("assistant", "two"),
+        ),
+    )
+    begin = beginning(tokenizer)
+
+    for train_on in ("response", "all"):
+        spans = render(row, "vicuna", tokenizer, train_on)
+        [example] = prepared(tokenizer, spans, max_length=512, begin=begin).examples
+        assert tokenizer.decode(example.ids[example.response]) == " one</s> two</s>"
+    [cut] = prepared(tokenizer, spans, max_length=20, begin=begin).examples
+    assert len(cut.response) == len(cut.ids) == 20
+
+
+def test_a_text_row_is_the_assistants_from_its_beginning(tokenizer):
+    spans = render(Row("text", kind="text", text="Once"), "plain", tokenizer)
+    [example] = prepared(tokenizer, spans, begin=beginning(tokenizer)).examples
+
+    assert example.response.all()
+    assert len(example.ids) == len("Once") + 2
+
+
 def test_the_first_token_is_never_learnt_for_nothing_tells_it(tokenizer):
     [example] = prepared(tokenizer, [Span("abc", trained=True)]).examples
 
