@@ -5,7 +5,6 @@ came from. Content that spells a special token (``<|im_start|>``) is data: such 
 with special tokens switched off in its content, so that no row can forge a role.
 """
 
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, islice
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neftune_core.errors import NoTrainableTokens
+from neftune_core.keys import ExampleKeys
 from neftune_core.prompts_spans import Span
 
 _AT_ONCE = 1000  # rows
@@ -77,7 +77,7 @@ def prepare(
     ``begin`` is put before each row.
     """
     head, plain = np.array(begin, dtype=np.int32), np.zeros(len(begin), dtype=bool)
-    seen: dict[bytes, int] = {}
+    keys = ExampleKeys()
     examples: list[Example] = []
     dropped = truncated = unended = 0
     for text in encoded(rows, tokenizer):
@@ -91,7 +91,7 @@ def prepare(
             dropped += 1
             continue
         unended += bool(trained[max_length:].any())  # an answer's last token is the one that ends it
-        examples.append(Example(text.row, kept, learnt, _key(kept, seen), response[:max_length]))
+        examples.append(Example(text.row, kept, learnt, keys.key(kept), response[:max_length]))
     return Prepared(tuple(examples), dropped, truncated, unended)
 
 
@@ -103,16 +103,6 @@ def refuse_if_mostly_dropped(prepared: Prepared, max_length: int) -> None:
             f"{prepared.dropped} of {rows} rows have no token to train on within {max_length} tokens; "
             "raise training.max_length, shorten the prompts, or mend rows with empty answers."
         )
-
-
-def _key(ids: Ids, seen: dict[bytes, int]) -> int:
-    """Name an example by its tokens and, among identical ones, by its number."""
-    content = ids.astype("<u4").tobytes()
-    digest = hashlib.blake2b(content, digest_size=16).digest()
-    occurrence = seen.get(digest, 0)
-    seen[digest] = occurrence + 1
-    named = hashlib.blake2b(content + occurrence.to_bytes(8, "little"), digest_size=8)
-    return int.from_bytes(named.digest(), "little", signed=True)
 
 
 class Encoded(NamedTuple):
