@@ -68,12 +68,17 @@ class Arrangement:
     pad_id: int  # masked everywhere, so any id will do
 
 
-def steps(examples: Sequence[Example], batch_size: int, total_steps: int, seed: int) -> Iterator[Step]:
-    """Walk the plan: each epoch in an order of its own, its last step possibly smaller."""
+def steps(
+    examples: Sequence[Example], batch_size: int, total_steps: int, seed: int, *, after: int = 0
+) -> Iterator[Step]:
+    """Walk the plan from the step that follows ``after``: each epoch in an order of its own.
+
+    The last step of an epoch may be smaller. Where the walk begins changes no step.
+    """
     per_epoch = -(-len(examples) // batch_size)
-    for number in range(1, total_steps + 1):
+    for number in range(after + 1, total_steps + 1):
         epoch, index = divmod(number - 1, per_epoch)
-        if index == 0:
+        if index == 0 or number == after + 1:
             order = shuffled(len(examples), seed, f"epoch {epoch}")
         members = order[index * batch_size : (index + 1) * batch_size]
         yield Step(number, epoch, tuple(examples[member] for member in members))
