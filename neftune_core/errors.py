@@ -20,6 +20,8 @@
         ├── NonFiniteLoss      nan_loss
         ├── OutOfMemory        cuda_oom
         ├── NeftuneMisapplied  neftune_misapplied
+        ├── RanksDiffer        ranks_differ
+        ├── RankLost           rank_lost (retryable)
         └── SupervisorLost     worker_lost (retryable)
 
 A leaf has a stable ``code``; its message names the thing and the way out. No HTTP status here:
@@ -111,6 +113,19 @@ class NeftuneMisapplied(RunError):
     """The noise measured in the first steps is not the noise that was asked for."""
 
     code = "neftune_misapplied"
+
+
+class RanksDiffer(RunError):
+    """The processes of one job do not have the same spec, rows or first weights."""
+
+    code = "ranks_differ"
+
+
+class RankLost(RunError):
+    """Another process of the same job ended, or answers no more."""
+
+    code = "rank_lost"
+    retryable = True
 
 
 class SupervisorLost(RunError):
