@@ -1,7 +1,11 @@
 """Guards of a run: against losses that are no number, losses that stop falling, noise that is not alpha's.
 
-Each is told what happened and decides one thing. None knows a model or a file.
+Each is told what happened and decides one thing. None knows a model or a file. What a guard remembers is
+plain values (``state``), with which another one goes on (``go_on``) as if it had seen it all.
 """
+
+from collections.abc import Mapping
+from typing import Any
 
 from neftune_core.batches import Step
 from neftune_core.errors import NonFiniteLoss
@@ -45,6 +49,14 @@ class SkipGuard:
                 f"Loss or gradient norm was not finite in all {steps} steps; nothing was learnt."
             )
 
+    def state(self) -> dict[str, Any]:
+        """Give what is remembered."""
+        return {"in_a_row": self._in_a_row, "skipped": self.skipped}
+
+    def go_on(self, state: Mapping[str, Any]) -> None:
+        """Remember what another guard did."""
+        self._in_a_row, self.skipped = state["in_a_row"], state["skipped"]
+
 
 class EarlyStop:
     """Says when ``eval_loss`` has not improved for ``patience`` evaluations; without patience never."""
@@ -59,6 +71,14 @@ class EarlyStop:
         else:
             self._since += 1
         return self._patience is not None and self._since >= self._patience
+
+    def state(self) -> dict[str, Any]:
+        """Give what is remembered."""
+        return {"best": self._best, "since": self._since}
+
+    def go_on(self, state: Mapping[str, Any]) -> None:
+        """Remember what another guard did."""
+        self._best, self._since = state["best"], state["since"]
 
 
 class NoiseGuard:
@@ -83,3 +103,15 @@ class NoiseGuard:
             return
         self.facts, self._check = self._check.conclude(), None
         self._reporter.event("neftune.verified", self.facts)
+
+    def state(self) -> dict[str, Any]:
+        """Give what is remembered: the verdict, or what was measured towards it."""
+        return {"facts": self.facts, "check": self._check.state() if self._check else None}
+
+    def go_on(self, state: Mapping[str, Any]) -> None:
+        """Remember what another guard did."""
+        self.facts = state["facts"]
+        if state["check"] is None:
+            self._check = None
+        elif self._check is not None:
+            self._check.go_on(state["check"])

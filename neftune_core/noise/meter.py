@@ -9,7 +9,9 @@ Axes: B rows of a batch, T its width, D channels, S examples (segments).
 # ruff: noqa: N803, N806, N815 - a tensor's name ends with its axes
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -106,6 +108,22 @@ class Verification:
         self._ratios.append(reading.ratio)
         self.examples += len(reading.square_S)
         self.elements += elements
+
+    def state(self) -> dict[str, Any]:
+        """Give what was collected as plain values."""
+        return {
+            "square": self._square,
+            "variance": self._variance,
+            "ratios": self._ratios,
+            "examples": self.examples,
+            "elements": self.elements,
+        }
+
+    def go_on(self, state: Mapping[str, Any]) -> None:
+        """Go on from what another one collected."""
+        self._square, self._variance = state["square"], state["variance"]
+        self._ratios = list(state["ratios"])
+        self.examples, self.elements = state["examples"], state["elements"]
 
     @property
     def effective_alpha(self) -> float:
