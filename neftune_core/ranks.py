@@ -33,6 +33,7 @@ from neftune_core.tokenise import Example
 
 TIMEOUT = timedelta(minutes=10)  # between two exchanges: a slow share, or a checkpoint that rank 0 writes
 _ELEMENTS_AT_ONCE = 1 << 25  # of gradients in one exchange: 128 MiB in fp32
+_SAMPLED = 4_096  # values of a frozen parameter
 _REASON = "why a rank ended"
 
 
@@ -47,11 +48,6 @@ class Ranks:
     rank: int
     world: int
     reason: Callable[[], str] = field(default=str, compare=False)  # what a rank said before it ended
-
-    @classmethod
-    def single(cls) -> "Ranks":
-        """Be alone."""
-        return cls(0, 1)
 
     @property
     def leads(self) -> bool:
@@ -151,6 +147,9 @@ class Ranks:
             raise RankLost(f"A process of this job ended or no longer answers: {why}.") from error
 
 
+ALONE = Ranks(rank=0, world=1)
+
+
 class SharedStop:
     """A stop signal that all ranks hear at the same place, whichever of them was asked."""
 
@@ -175,7 +174,7 @@ def joined(place: Place, timeout: timedelta = TIMEOUT) -> Iterator[Ranks]:
     after ``timeout``.
     """
     if place.world == 1:
-        yield Ranks.single()
+        yield ALONE
         return
     cuda = torch.cuda.is_available()
     if cuda:
@@ -227,6 +226,17 @@ def _read_reason(store: Store) -> str:
             told: bytes = store.get(_REASON)
             return told.decode().rstrip(".")
     return ""
+
+
+def fingerprint(parameters: Iterable[torch.nn.Parameter]) -> bytes:
+    """Condense weights: trained ones whole, frozen ones, which come from a file, by a sample."""
+    condensed = hashlib.blake2b()
+    for parameter in parameters:
+        values = parameter.detach().flatten()
+        if not parameter.requires_grad:
+            values = values[:: max(1, len(values) // _SAMPLED)]
+        condensed.update(values.contiguous().cpu().view(torch.uint8).numpy().data)
+    return condensed.digest()
 
 
 def _gradient(parameter: torch.nn.Parameter) -> Tensor:

@@ -1,4 +1,4 @@
-"""Two who hear about a run: a supervisor on a pipe, or a person at a terminal."""
+"""Who hears about a run: a supervisor on a pipe, a person at a terminal, or nobody."""
 
 import math
 import os
@@ -85,3 +85,23 @@ class TerminalReporter:
     def _print(self, line: str) -> None:
         self._stream.write(line + "\n")
         self._stream.flush()
+
+
+class SilentReporter:
+    """Hears the same run as rank 0's reporter does, and says nothing; only a failure goes to the log."""
+
+    def __init__(self, rank: int, stream: TextIO | None = None) -> None:
+        self._rank, self._stream = rank, stream or sys.stderr
+
+    def metrics(self, step: int, values: Mapping[str, float | None]) -> None:
+        """Say nothing."""
+
+    def event(self, name: str, data: Mapping[str, object]) -> None:
+        """Say nothing."""
+
+    def artifact(self, name: str, path: Path) -> None:
+        """Say nothing."""
+
+    def failed(self, error: CoreError) -> None:
+        """Print why this process ended."""
+        self._stream.write(f"rank {self._rank} failed ({error.code}): {error}\n")

@@ -10,7 +10,7 @@ import torch
 from neftune_core import ranks as ranks_module
 from neftune_core.errors import OutOfMemory, SpecError
 from neftune_core.launched import Place, place_in
-from neftune_core.ranks import Ranks, SharedStop
+from neftune_core.ranks import ALONE, Ranks, SharedStop, fingerprint
 from neftune_core.tokenise import Example
 from tests.core.processes import in_processes, sleep_for_ever
 
@@ -73,7 +73,7 @@ def test_a_small_step_leaves_ranks_without_examples():
 
 
 def test_alone_nothing_is_exchanged_and_nothing_changes():
-    ranks, parameter = Ranks.single(), torch.nn.Parameter(torch.ones(2))
+    ranks, parameter = ALONE, torch.nn.Parameter(torch.ones(2))
     generator = torch.get_rng_state()
     ranks.sum_gradients([parameter])
     ranks.refuse_if_different({"rows": b""})
@@ -82,6 +82,16 @@ def test_alone_nothing_is_exchanged_and_nothing_changes():
     assert ranks.sum(1.5, 2) == [1.5, 2]
     assert ranks.gather(torch.ones(3)).tolist() == [1, 1, 1]
     assert torch.equal(torch.get_rng_state(), generator)
+
+
+def test_a_fingerprint_tells_weights_of_any_type_apart():
+    def weights(last, frozen=0.0):
+        trained = [torch.tensor(1.0), torch.tensor([[1.0, 2.0], [3.0, last]]).bfloat16().t()]
+        file = torch.nn.Parameter(torch.full((10_000,), frozen), requires_grad=False)
+        return [*map(torch.nn.Parameter, trained), file]
+
+    assert fingerprint(weights(4.0)) == fingerprint(weights(4.0))
+    assert len({fingerprint(weights(*each)) for each in [(4.0,), (4.5,), (4.0, 1.0)]}) == 3
 
 
 # Two processes
