@@ -65,7 +65,8 @@ def numerics_for(spec: JobSpec) -> Numerics:
     half = precision == "bf16"
     full = spec.method == "full"
     return Numerics(
-        device=torch.device("cuda" if gpu else "cpu"),
+        # By its number: a name alone means the first GPU to some libraries, whichever this process took.
+        device=torch.device("cuda", torch.cuda.current_device()) if gpu else torch.device("cpu"),
         dtype=torch.bfloat16 if half and not full else torch.float32,
         autocast=half and full,
         quantization=spec.quantization if spec.method == "qlora" else None,
