@@ -20,6 +20,8 @@
         ├── NonFiniteLoss      nan_loss
         ├── OutOfMemory        cuda_oom
         ├── NeftuneMisapplied  neftune_misapplied
+        ├── CheckpointDamaged  checkpoint_corrupt
+        ├── CheckpointMismatch checkpoint_mismatch
         ├── RanksDiffer        ranks_differ
         ├── RankLost           rank_lost (retryable)
         └── SupervisorLost     worker_lost (retryable)
@@ -113,6 +115,18 @@ class NeftuneMisapplied(RunError):
     """The noise measured in the first steps is not the noise that was asked for."""
 
     code = "neftune_misapplied"
+
+
+class CheckpointDamaged(RunError):
+    """A checkpoint is not byte for byte what was written, and no older one is whole."""
+
+    code = "checkpoint_corrupt"
+
+
+class CheckpointMismatch(RunError):
+    """A checkpoint belongs to another run: other options, rows or another base model."""
+
+    code = "checkpoint_mismatch"
 
 
 class RanksDiffer(RunError):
