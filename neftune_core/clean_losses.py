@@ -42,8 +42,7 @@ def clean_loss(
     total, tokens = torch.zeros((), dtype=torch.float64, device=device), 0
     with measuring(model):
         for batch in batches:
-            there = batch.to(device)
-            losses = head(there.ids_BT, there.mask_BT, there.place_M, there.label_M)
+            losses = head(batch.to(device))
             total += losses.loss_M.double().sum()
             tokens += len(batch.label_M)
             between()

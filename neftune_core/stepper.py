@@ -1,13 +1,14 @@
 """One optimizer step: the losses of its trained tokens over their number, clipped, and applied.
 
-The step is the same in every arrangement of its examples. Knows a model, its noise and AdamW; knows
+The step is the same in every arrangement of its examples, unless the paper's mean of means was asked for.
+Knows a model, its noise and AdamW; knows
 nothing of plans, reports or files.
 """
 
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -49,6 +50,7 @@ class Stepper:
         self.arrangement = arrangement
         self._model, self._head, self._noisy, self._autocast = model, head, noisy, autocast
         self._may_halve = training.micro_batch_size == "auto"
+        self._mean_of_means = training.loss_reduction == "micro_batch"
         self._max_norm = training.max_grad_norm or math.inf
         self._parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self.device = self._parameters[0].device
@@ -64,8 +66,7 @@ class Stepper:
             if not self._may_halve or self.arrangement.micro_batch_size == 1:
                 raise
         self._may_halve = False
-        half = -(-self.arrangement.micro_batch_size // 2)
-        self.arrangement = replace(self.arrangement, micro_batch_size=half)
+        self.arrangement = self.arrangement.halved()
         self.optimizer.zero_grad(set_to_none=True)
         self._noisy.meter.read()  # what the failed attempt measured
         if self.device.type == "cuda":
@@ -89,14 +90,16 @@ class Stepper:
         """Add up the gradients of all micro-batches; nothing waits for the device in between."""
         loss = torch.zeros((), dtype=torch.float64, device=self.device)
         correct = torch.zeros((), dtype=torch.int64, device=self.device)
-        for batch in arrange(step.examples, self.arrangement):
-            there = batch.to(self.device)
+        batches = arrange(step.examples, self.arrangement)
+        for batch in batches:
+            # By the paper the step's loss is the mean of its micro-batches' means, whatever their sizes.
+            over = len(batch.label_M) * len(batches) if self._mean_of_means else step.trained_tokens
             # The backward pass belongs inside: with recomputed activations it calls the model again.
             with self._noisy.during(batch.layout, step.epoch):
                 with torch.autocast(self.device.type, torch.bfloat16, enabled=self._autocast):
-                    losses = self._head(there.ids_BT, there.mask_BT, there.place_M, there.label_M)
-                (losses.loss_M.sum() / step.trained_tokens).backward()  # type: ignore[no-untyped-call]  # torch's
-            loss += losses.loss_M.detach().double().sum() / step.trained_tokens
+                    losses = self._head(batch.to(self.device))
+                (losses.loss_M.sum() / over).backward()  # type: ignore[no-untyped-call]  # torch's
+            loss += losses.loss_M.detach().double().sum() / over
             correct += losses.correct_M.sum()
         return loss, correct
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from neftune_core.batches import Arrangement, arrange, pad, steps
+from neftune_core.batches import Arrangement, arrange, lay, steps
 from neftune_core.prompts import render
 from neftune_core.sampling import held_out, shuffled
 from neftune_core.tokenise import prepare
@@ -60,7 +60,7 @@ def test_micro_batches_hold_the_same_examples_however_they_are_cut():
 def test_labels_stand_one_place_after_where_they_are_told():
     examples = make_examples(5)
 
-    batch = pad(examples, pad_id=7)
+    batch = lay(examples, Arrangement(5, pad_id=7))
 
     ids = batch.ids_BT.flatten()
     assert torch.equal(ids[batch.place_M + 1], batch.label_M)

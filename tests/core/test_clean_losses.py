@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from neftune_core.batches import Arrangement, arrange, pad
+from neftune_core.batches import Arrangement, arrange, lay
 from neftune_core.clean_losses import clean_loss, measuring
 from neftune_core.losses import LossHead
 from tests.core.test_batches import make_examples
@@ -55,7 +55,7 @@ def test_the_mean_is_over_tokens_not_over_batches(model):
     examples = make_examples(7)
     head = LossHead(model, CPU)
 
-    whole = clean_loss(model, head, [pad(examples, 0)], CPU)
+    whole = clean_loss(model, head, [lay(examples, Arrangement(7, 0))], CPU)
     uneven = clean_loss(model, head, arrange(examples, Arrangement(3, 0)), CPU)
 
     assert uneven == pytest.approx(whole, rel=1e-6)
@@ -65,4 +65,4 @@ def test_a_loss_that_is_no_number_is_none(model):
     with torch.no_grad():
         model.model.norm.weight[0] = math.inf
 
-    assert clean_loss(model, LossHead(model, CPU), [pad(make_examples(2), 0)], CPU) is None
+    assert clean_loss(model, LossHead(model, CPU), [lay(make_examples(2), Arrangement(2, 0))], CPU) is None

@@ -5,7 +5,7 @@ import torch
 from transformers import AutoModelForCausalLM, Gemma2Config, Gemma2ForCausalLM
 
 from neftune_core import losses
-from neftune_core.batches import pad
+from neftune_core.batches import Arrangement, lay
 from neftune_core.losses import LossHead
 from tests.core.test_batches import make_examples
 from tests.core.tiny import CONFIG, make_base
@@ -20,11 +20,11 @@ def model(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def batch():
-    return pad(make_examples(5), pad_id=0)
+    return lay(make_examples(5), Arrangement(5, pad_id=0))
 
 
 def ask(model, batch):
-    return LossHead(model, CPU)(batch.ids_BT, batch.mask_BT, batch.place_M, batch.label_M)
+    return LossHead(model, CPU)(batch)
 
 
 def own_loss(model, batch):

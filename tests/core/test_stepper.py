@@ -17,15 +17,15 @@ CPU = torch.device("cpu")
 
 
 class SmallDevice(LossHead):
-    """A device on which only so many rows fit at once."""
+    """A device on which only so many examples fit at once."""
 
-    def __init__(self, model, rows):
+    def __init__(self, model, examples):
         super().__init__(model, CPU)
-        self.rows = rows
+        self.examples = examples
 
-    def __call__(self, ids_BT, mask_BT, place_M, label_M):  # noqa: N803 - axes
-        losses = super().__call__(ids_BT, mask_BT, place_M, label_M)
-        if len(ids_BT) > self.rows:
+    def __call__(self, batch):
+        losses = super().__call__(batch)
+        if len(batch.layout.length_S) > self.examples:
             raise torch.OutOfMemoryError("CUDA out of memory.")
         return losses
 
@@ -74,8 +74,8 @@ def test_a_micro_batch_that_was_asked_for_is_not_changed(base):
 @pytest.mark.parametrize("max_grad_norm", [1.0, None])
 def test_a_step_without_a_finite_loss_leaves_the_weights_alone(base, max_grad_norm):
     class Unlucky(LossHead):
-        def __call__(self, ids_BT, mask_BT, place_M, label_M):  # noqa: N803 - axes
-            losses = super().__call__(ids_BT, mask_BT, place_M, label_M)
+        def __call__(self, batch):
+            losses = super().__call__(batch)
             return TokenLosses(losses.loss_M * torch.inf, losses.correct_M)
 
     model = AutoModelForCausalLM.from_pretrained(base)
@@ -99,8 +99,8 @@ def test_weights_decay_as_asked_and_norms_never(base, weight_decay):
     class Still(LossHead):
         """Pays something that no weight can change, so that decay alone moves them."""
 
-        def __call__(self, ids_BT, mask_BT, place_M, label_M):  # noqa: N803 - axes
-            losses = super().__call__(ids_BT, mask_BT, place_M, label_M)
+        def __call__(self, batch):
+            losses = super().__call__(batch)
             return TokenLosses(losses.loss_M * 0, losses.correct_M)
 
     model = AutoModelForCausalLM.from_pretrained(base)

@@ -134,7 +134,7 @@ def test_alpha_zero_is_the_plain_loop_bit_for_bit_with_dropout_on(base, trained)
     model.train()
     for step in steps(examples, 8, 4, 7):
         [batch] = arrange(step.examples, Arrangement(8, 0))
-        told = head(batch.ids_BT, batch.mask_BT, batch.place_M, batch.label_M)
+        told = head(batch)
         losses = told.loss_M
         (losses.sum() / len(losses)).backward()
         plain["train_loss"].append(float(losses.detach().double().sum() / len(losses)))
