@@ -19,6 +19,7 @@ from neftune_core.material import gather
 from neftune_core.noise import Noise, later_multiplier, noisy_embeddings
 from neftune_core.ports import Reporter, StopSignal
 from neftune_core.probe import probe_ids, probe_logits
+from neftune_core.ranks import ALONE, Ranks, SharedStop, fingerprint
 from neftune_core.rows import Row
 from neftune_core.spec import JobSpec
 from neftune_core.stepper import Stepper
@@ -30,7 +31,10 @@ _TOKENS_AT_ONCE = {"cpu": 2_048, "cuda": 16_384}
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run came to. ``stopped``: somebody asked it to, and nothing was saved."""
+    """What a run came to. ``stopped``: somebody asked it to, and nothing was saved.
+
+    Of several processes only the one that leads saves; the others' have no kind and no folder.
+    """
 
     stopped: bool
     kind: str = ""
@@ -49,10 +53,11 @@ def run(  # noqa: PLR0913, PLR0917 - the run's whole world, each part once
     model_dir: Path,
     reporter: Reporter,
     stop: StopSignal,
+    ranks: Ranks = ALONE,
 ) -> Outcome:
     """Fine-tune the model in ``model_dir`` and save the result under ``workdir``."""
     try:
-        return _Run(spec, model_dir, reporter, stop).whole(train_rows, eval_rows, workdir)
+        return _Run(spec, model_dir, reporter, stop, ranks).whole(train_rows, eval_rows, workdir)
     except Stopped:
         return Outcome(stopped=True)
 
@@ -60,13 +65,19 @@ def run(  # noqa: PLR0913, PLR0917 - the run's whole world, each part once
 class _Run:
     """One run from rows to result."""
 
-    def __init__(self, spec: JobSpec, model_dir: Path, reporter: Reporter, stop: StopSignal) -> None:
-        self.spec, self.model_dir, self.reporter, self.stop = spec, model_dir, reporter, stop
+    def __init__(
+        self, spec: JobSpec, model_dir: Path, reporter: Reporter, stop: StopSignal, ranks: Ranks
+    ) -> None:
+        self.spec, self.model_dir, self.reporter, self.ranks = spec, model_dir, reporter, ranks
+        self.stop = SharedStop(stop, ranks)
         self.final: Values = {}
 
     def whole(self, train_rows: Sequence[Row], eval_rows: Sequence[Row], workdir: Path) -> Outcome:
         """Prepare, load, train, save."""
         self.material = gather(self.spec, train_rows, eval_rows, self.model_dir)
+        examples = (*self.material.train.examples, *self.material.held_out.examples)
+        rows = repr([example.key for example in examples]).encode()
+        self.ranks.refuse_if_different({"spec": self.spec.model_dump_json().encode(), "rows": rows})
         self.reporter.event("run.planned", self.material.described(self.spec))
         self._end_if_asked()
         self._load()
@@ -78,6 +89,9 @@ class _Run:
             with self.model.disable_adapter():
                 base_logits = probe_logits(self.model, ids, device)
         tuned_logits = probe_logits(self.model, ids, device)
+        self._refuse_if_weights_differ("last weights")
+        if not self.ranks.leads:
+            return Outcome(stopped=False)
         facts = {**self.resolved(), **{f"final {name}": value for name, value in self.final.items()}}
         kind, folder = export.save(self.model, self.material.tokenizer, self.spec, workdir, facts)
         return Outcome(
@@ -122,6 +136,7 @@ class _Run:
         # For the adapter's first weights, then for dropout; the noise needs no generator.
         torch.manual_seed(spec.training.seed)
         self.model = model.make_trainable(self.base, spec)
+        self._refuse_if_weights_differ("first weights")
         self.recomputes = model.recompute_activations(self.base, spec, self.numerics)
         self.head = LossHead(self.model, device)
         width = int(self.base.get_input_embeddings().weight.shape[-1])
@@ -148,6 +163,10 @@ class _Run:
             walk.run()
         self.arrangement = stepper.arrangement
         self.final |= walk.final
+
+    def _refuse_if_weights_differ(self, name: str) -> None:
+        if self.ranks.world > 1:
+            self.ranks.refuse_if_different({name: fingerprint(self.model.parameters())})
 
     def _end_if_asked(self) -> None:
         if self.stop.requested():
