@@ -11,7 +11,8 @@ from pathlib import Path
 import torch
 
 from neftune_core import export, model
-from neftune_core.batches import Arrangement, arrange
+from neftune_core.arranging import arrangement_for, described
+from neftune_core.batches import arrange
 from neftune_core.clean_losses import clean_loss
 from neftune_core.guards import NoiseGuard
 from neftune_core.losses import LossHead
@@ -24,9 +25,6 @@ from neftune_core.rows import Row
 from neftune_core.spec import JobSpec
 from neftune_core.stepper import Stepper
 from neftune_core.walk import Stopped, Trainee, Values, Walk
-
-# Padded tokens of a micro-batch where the spec leaves it open: a CPU's cache is small, a GPU wants work.
-_TOKENS_AT_ONCE = {"cpu": 2_048, "cuda": 16_384}
 
 
 @dataclass(frozen=True)
@@ -116,13 +114,8 @@ class _Run:
         self.base = model.load_base(self.model_dir, self.numerics)
         if self.numerics.device.type == "cpu" and model.is_small(self.base):
             torch.set_num_threads(1)
-        training = self.spec.training
-        fits = max(1, _TOKENS_AT_ONCE[self.numerics.device.type] // training.max_length)
-        asked = training.micro_batch_size
-        self.arrangement = Arrangement(
-            micro_batch_size=min(training.batch_size, fits) if asked == "auto" else asked,
-            pad_id=self.material.tokenizer.pad_token_id or 0,
-        )
+        pad_id = self.material.tokenizer.pad_token_id or 0
+        self.arrangement = arrangement_for(self.spec, self.base, self.numerics.device, pad_id)
         self.evaluation = arrange(self.material.held_out.examples, self.arrangement)
 
     def _train(self) -> None:
@@ -178,8 +171,7 @@ class _Run:
             "template": self.material.template,
             "precision": self.numerics.precision,
             "device": self.numerics.device.type,
-            "micro_batch_size": self.arrangement.micro_batch_size,
-            "packing": "off",
+            **described(self.arrangement),
             "gradient_checkpointing": self.recomputes,
             "head_on_trained_tokens_only": self.head.splits,
             **self.material.counts(),
