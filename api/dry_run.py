@@ -3,8 +3,9 @@
 from typing import Any
 
 from api.schemas import Schema
+from neftune_core.cautions import cautions
 from neftune_core.plan import schedule, training_rows
-from neftune_core.spec import ALPHA_UNUSUAL, JobSpec
+from neftune_core.spec import JobSpec
 from neftune_store.datasets import DatasetLedger
 
 
@@ -40,14 +41,5 @@ def rehearse(spec: JobSpec, datasets: DatasetLedger, project_id: str) -> DryRun:
             total_steps=plan.total_steps,
             warmup_steps=plan.warmup_steps,
         ),
-        warnings=list(_warnings(spec)),
+        warnings=list(cautions(spec)),
     )
-
-
-def _warnings(spec: JobSpec) -> list[str]:
-    told = []
-    if spec.alpha > ALPHA_UNUSUAL:
-        told.append(f"alpha is larger than any strength in the paper ({ALPHA_UNUSUAL:g}).")
-    if spec.validation.dataset == spec.dataset:
-        told.append("The validation dataset is the training dataset; eval_loss will not show overfitting.")
-    return told

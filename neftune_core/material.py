@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from neftune_core import model, prompts
+from neftune_core.cautions import cautions
+from neftune_core.examples import examples_of, refuse_noise_on_nothing
 from neftune_core.plan import Plan, schedule
 from neftune_core.rows import Row
-from neftune_core.spec import ALPHA_UNUSUAL, JobSpec
-from neftune_core.tokenise import Prepared, beginning, prepare, refuse_if_mostly_dropped
+from neftune_core.spec import JobSpec
+from neftune_core.tokenise import Prepared, refuse_if_mostly_dropped
 
 
 @dataclass(frozen=True)
@@ -30,8 +32,10 @@ class Material:
         return {
             "total_steps": self.plan.total_steps,
             "steps_per_epoch": self.plan.steps_per_epoch,
-            "train_rows": len(self.train.examples),
-            "eval_rows": len(self.held_out.examples),
+            "train_rows": self.train.rows,
+            "train_examples": len(self.train.examples),
+            "eval_rows": self.held_out.rows,
+            "eval_examples": len(self.held_out.examples),
             "dropped_rows": self.train.dropped + self.held_out.dropped,
         }
 
@@ -45,13 +49,19 @@ class Material:
         }
 
     def _warnings(self, spec: JobSpec) -> list[str]:
-        warnings = []
-        if spec.alpha > ALPHA_UNUSUAL:
-            warnings.append(f"alpha {spec.alpha:g} is above {ALPHA_UNUSUAL:g}, the largest in the paper")
+        training, train = spec.training, self.train
+        warnings = list(cautions(spec))
         if not self.held_out.examples:
             warnings.append("there are no held-out rows, so eval_loss is not measured")
-        if self.train.truncated:
-            warnings.append(f"{self.train.truncated} rows were cut at {spec.training.max_length} tokens")
+        if train.truncated:
+            lost = f"; {train.unended} of them lost their end-of-text token" if train.unended else ""
+            warnings.append(f"{train.truncated} examples were cut at {training.max_length} tokens{lost}")
+        if train.split:
+            warnings.append(
+                f"{train.split} conversations were split at their turns: too long for one example"
+            )
+        if training.drop_last and len(train.examples) < training.batch_size:
+            warnings.append("there are fewer examples than batch_size, so drop_last drops nothing")
         return warnings
 
 
@@ -63,18 +73,8 @@ def gather(spec: JobSpec, train_rows: Sequence[Row], eval_rows: Sequence[Row], m
     template = prompts.resolve_template(
         training.template, train_rows[0].source_format, bool(tokenizer.chat_template)
     )
-    train = _tokenised(train_rows, spec, tokenizer, template)
+    train = examples_of(train_rows, training, tokenizer, template)
     refuse_if_mostly_dropped(train, training.max_length)
-    held_out = _tokenised(eval_rows, spec, tokenizer, template)
+    refuse_noise_on_nothing(spec, train)
+    held_out = examples_of(eval_rows, training, tokenizer, template)
     return Material(tokenizer, template, train, held_out, schedule(len(train.examples), spec))
-
-
-def _tokenised(rows: Sequence[Row], spec: JobSpec, tokenizer: Any, template: prompts.Template) -> Prepared:
-    training = spec.training
-    spans = (
-        (number, prompts.render(row, template, tokenizer, training.train_on))
-        for number, row in enumerate(rows)
-    )
-    # A model's own chat template writes the beginning-of-text token where it wants one.
-    begin = [] if template == "chat" else beginning(tokenizer)
-    return prepare(spans, tokenizer, training.max_length, begin)

@@ -16,7 +16,7 @@ Scheduler = Literal["cosine", "linear", "constant"]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The steps of a run. Steps are numbered from 1; the last step of an epoch may be smaller."""
+    """The steps of a run. Steps are numbered from 1; the last one of an epoch may be smaller, or left out."""
 
     steps_per_epoch: int
     total_steps: int
@@ -48,7 +48,7 @@ def schedule(rows: int, spec: JobSpec) -> Plan:
     if rows < 1:
         raise SpecError("There is no row to train on.")
     training = spec.training
-    per_epoch = math.ceil(rows / training.batch_size)
+    per_epoch = steps_per_epoch(rows, training.batch_size, drop_last=training.drop_last)
     total = training.max_steps or _steps_of(training.epochs or 1.0, per_epoch)
     return Plan(
         steps_per_epoch=per_epoch,
@@ -59,6 +59,11 @@ def schedule(rows: int, spec: JobSpec) -> Plan:
         peak_learning_rate=training.learning_rate,
         scheduler=training.scheduler,
     )
+
+
+def steps_per_epoch(rows: int, batch_size: int, *, drop_last: bool) -> int:
+    """Count the steps of an epoch; a smaller one at its end is left out if asked, but never the only one."""
+    return max(1, rows // batch_size) if drop_last else math.ceil(rows / batch_size)
 
 
 def training_rows(rows: int, spec: JobSpec) -> int:

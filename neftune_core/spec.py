@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
+from neftune_core.presets import filled
 from neftune_core.spec_secrets import FOUND, field_with_secret
 
 SEED_MAX = 2**31 - 1
@@ -66,7 +67,7 @@ class ValidationSpec(Spec):
 
 
 class NoiseSpec(Spec):
-    """How the noise is drawn. The defaults are the paper's."""
+    """How the noise is drawn. The defaults are the paper's; the others are experiments."""
 
     distribution: Literal["uniform", "gaussian", "sphere"] = "uniform"
     scale: Literal["paper", "batch_width"] = "paper"
@@ -75,15 +76,6 @@ class NoiseSpec(Spec):
     clean_loss_every: Annotated[
         StrictInt, Field(ge=0, le=1_000_000, description="Steps between clean-loss measurements; 0: never.")
     ] = 10
-
-    @model_validator(mode="after")
-    def _only_what_is_built(self) -> Self:
-        for field in ("distribution", "scale", "target", "schedule"):
-            if getattr(self, field) != type(self).model_fields[field].default:
-                raise not_supported(
-                    field, f"noise.{field} other than the paper's is not served yet; leave it out"
-                )
-        return self
 
 
 class LoraSpec(Spec):
@@ -126,7 +118,18 @@ class TrainingSpec(Spec):
     micro_batch_size: Literal["auto"] | Annotated[StrictInt, Field(ge=1, le=4096)] = "auto"
     max_length: Annotated[StrictInt, Field(ge=8, le=131_072, description="Tokens kept of an example.")] = 512
     packing: Literal["auto", "off", "on"] = "auto"
+    loss_reduction: Annotated[
+        Literal["tokens", "micro_batch"],
+        Field(description="Mean over a step's trained tokens, or over the means of its micro-batches."),
+    ] = "tokens"
+    drop_last: Annotated[
+        bool, Field(strict=True, description="Leave out an epoch's last step where it is smaller.")
+    ] = False
     template: Template = "auto"
+    split_conversations: Annotated[
+        Literal["auto", "off", "on"],
+        Field(description="Make several examples of a conversation longer than max_length, at its turns."),
+    ] = "auto"
     train_on: Literal["response", "all"] = "response"
     max_grad_norm: Annotated[Finite, Field(gt=0, le=1000)] | None = 1.0
     weight_decay: Annotated[Finite, Field(ge=0, le=1)] = 0.0
@@ -167,9 +170,19 @@ class TrainingSpec(Spec):
         return self
 
     @model_validator(mode="after")
-    def _only_what_is_built(self) -> Self:
-        if self.packing == "on":
-            raise not_supported("packing", "packing: on is not served yet; use auto or off")
+    def _micro_batches_are_known(self) -> Self:
+        if self.loss_reduction == "micro_batch" and self.micro_batch_size == "auto":
+            raise fault_at(
+                "micro_batch_size",
+                "micro_batch_size_needed",
+                "loss_reduction micro_batch makes the size of a micro-batch decide results; name it.",
+            )
+        if self.loss_reduction == "micro_batch" and self.packing == "on":
+            raise fault_at(
+                "packing",
+                "packing_changes_loss",
+                "loss_reduction micro_batch is defined for rows of one example; use packing off or auto.",
+            )
         return self
 
 
@@ -196,7 +209,10 @@ class JobSpec(Spec):
     dataset: Annotated[str, Field(min_length=1, max_length=128)]
     validation: ValidationSpec = ValidationSpec()
     alpha: Alpha = 5.0
-    preset: Literal["paper-alpaca", "paper-qlora"] | None = None
+    preset: Annotated[
+        Literal["paper-alpaca", "paper-qlora"] | None,
+        Field(description="Fills the fields that are left out with those of the paper's experiments."),
+    ] = None
     noise: NoiseSpec = NoiseSpec()
     method: Literal["lora", "qlora", "full"] = "lora"
     lora: LoraSpec = LoraSpec()
@@ -221,6 +237,12 @@ class JobSpec(Spec):
             return {**given, "quantization": {}}
         return given
 
+    @model_validator(mode="before")
+    @classmethod
+    def _preset_fills(cls, given: Any) -> Any:
+        # Written last, so it runs before the others: they judge the spec as it was filled.
+        return filled(given) if isinstance(given, dict) else given
+
     @model_validator(mode="after")
     def _quantization_fits(self) -> Self:
         if self.quantization is not None and self.method != "qlora":
@@ -233,8 +255,6 @@ class JobSpec(Spec):
 
     @model_validator(mode="after")
     def _only_what_is_built(self) -> Self:
-        if self.preset is not None:
-            raise not_supported("preset", "presets are not served yet; spell the fields out")
         if self.init_from is not None:
             raise not_supported("init_from", "init_from is not served yet; start from the base")
         return self

@@ -5,6 +5,7 @@ came from. Content that spells a special token (``<|im_start|>``) is data: such 
 with special tokens switched off in its content, so that no row can forge a role.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, islice
@@ -48,14 +49,24 @@ class Example:
 class Prepared:
     """The examples of a dataset, and what became of its other rows.
 
-    ``truncated`` counts what was cut, ``unended`` the examples among it that lost the end of an answer: they
-    teach no end-of-text token.
+    A row is dropped when nothing of it is left. ``truncated`` counts what was cut, ``unended`` the examples
+    among it that lost the end of an answer: they teach no end-of-text token.
     """
 
     examples: tuple[Example, ...]
     dropped: int
     truncated: int
     unended: int
+
+    @property
+    def rows(self) -> int:
+        """Count the rows that the examples came from."""
+        return len({example.row for example in self.examples})
+
+    @property
+    def split(self) -> int:
+        """Count the rows that became several examples."""
+        return sum(several > 1 for several in Counter(example.row for example in self.examples).values())
 
     @property
     def tokens(self) -> int:
@@ -79,25 +90,27 @@ def prepare(
     head, plain = np.array(begin, dtype=np.int32), np.zeros(len(begin), dtype=bool)
     keys = ExampleKeys()
     examples: list[Example] = []
-    dropped = truncated = unended = 0
+    read: set[int] = set()
+    truncated = unended = 0
     for text in encoded(rows, tokenizer):
         ids = np.concatenate([head, text.ids])
         trained = np.concatenate([plain, text.trained])
         response = np.concatenate([plain | text.response[:1].all(), text.response])  # begins as it goes on
+        read.add(text.row)
         truncated += len(ids) > max_length
         kept, learnt = ids[:max_length], trained[:max_length]
         learnt[:1] = False  # nothing comes before the first token to tell it from
         if not learnt.any():
-            dropped += 1
             continue
         unended += bool(trained[max_length:].any())  # an answer's last token is the one that ends it
         examples.append(Example(text.row, kept, learnt, keys.key(kept), response[:max_length]))
+    dropped = len(read - {example.row for example in examples})
     return Prepared(tuple(examples), dropped, truncated, unended)
 
 
 def refuse_if_mostly_dropped(prepared: Prepared, max_length: int) -> None:
     """Raise when more than a tenth of the rows had nothing to train on."""
-    rows = len(prepared.examples) + prepared.dropped
+    rows = prepared.rows + prepared.dropped
     if not prepared.examples or prepared.dropped > DROPPED_ALLOWED * rows:
         raise NoTrainableTokens(
             f"{prepared.dropped} of {rows} rows have no token to train on within {max_length} tokens; "

@@ -1,15 +1,19 @@
 """The walk along the plan: step after step, measured, told and guarded.
 
-Knows when something is due and what is told of it. Knows nothing of files, or of how a model is loaded.
+Knows when something is due and what is told of it. Knows nothing of checkpoint files, or of how a model
+is loaded; what it remembers can be taken out as plain values, with which another walk goes on.
 """
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from neftune_core.batches import MicroBatch, Step, arrange, steps
 from neftune_core.clean_losses import clean_loss
+from neftune_core.errors import CoreError
+from neftune_core.final_report import Best
 from neftune_core.guards import EarlyStop, NoiseGuard, SkipGuard
 from neftune_core.losses import LossHead
 from neftune_core.material import Material
@@ -46,7 +50,11 @@ class Trainee:
 
 
 class Walk:
-    """The steps of one run. ``final`` holds the latest of each loss; ``end_if_asked`` may raise."""
+    """The steps of one run, each taken and told once.
+
+    ``number`` counts the steps taken; ``final`` holds the base's losses and the latest of each other.
+    ``end_if_asked`` may raise; ``after_step`` is called when a step was told and another may follow.
+    """
 
     def __init__(  # noqa: PLR0913 - what a walk is made of, each once
         self,
@@ -55,41 +63,59 @@ class Walk:
         trainee: Trainee,
         *,
         noise_guard: NoiseGuard,
+        best: Best,
         reporter: Reporter,
         end_if_asked: Callable[[], None],
-        base_eval_loss: float | None,
+        after_step: Callable[["Walk"], None] = lambda walk: None,
+        base: Values,
     ) -> None:
-        self._spec, self._material, self._plan, self._trainee = spec, material, material.plan, trainee
-        self._reporter, self._end_if_asked = reporter, end_if_asked
+        self._spec, self._material, self._plan = spec, material, material.plan
+        self._reporter, self._end_if_asked, self._after_step = reporter, end_if_asked, after_step
         self._noise_guard, self._skips = noise_guard, SkipGuard(reporter)
         patience = spec.training.early_stop.patience if spec.training.early_stop else None
-        self._early = EarlyStop(patience, base_eval_loss)
+        self._early = EarlyStop(patience, base.get("base_eval_loss"))
         self._eval_steps = self._plan.eval_steps if trainee.evaluation else frozenset()
-        self._tokens = 0
-        self.final: Values = {}
+        self._tokens, self._ended = 0, False
+        self._untold: Values | None = None  # of a step that was taken when somebody asked to stop
+        self.trainee, self.best = trainee, best
+        self.number = 0
+        self.final: Values = dict(base)
 
     def run(self) -> None:
-        """Take every step of the plan, or as many as do any good."""
-        training, number = self._spec.training, 0
-        examples = self._material.train.examples
-        for step in steps(examples, training.batch_size, self._plan.total_steps, training.seed):
+        """Take the steps of the plan that are not taken yet, or as many as do any good."""
+        if self._untold is not None:
+            self._tell(self._untold)
+        for step in self._steps_left():
             self._end_if_asked()
-            number = step.number
-            if self._stops_after(step):
+            self._tell(self._taken(step))
+            if self._ended:
                 break
-        self._skips.finished(number)
+            self._after_step(self)
+        self._skips.finished(self.number)
         self._noise_guard.finished()
 
-    def _stops_after(self, step: Step) -> bool:
-        """Take one step and tell of it; say whether the run had better end here."""
+    def _steps_left(self) -> Iterator[Step]:
+        training, total = self._spec.training, self._plan.total_steps
+        return steps(
+            self._material.train.examples,
+            training.batch_size,
+            self.number if self._ended else total,
+            training.seed,
+            after=self.number,
+            drop_last=training.drop_last,
+        )
+
+    def _taken(self, step: Step) -> Values:
+        """Take one step and give its numbers; a guard that ends the run lets them be told first."""
         values: Values = {}
         if self._clean_is_due(step.number):
-            values["clean_train_loss"] = self._trainee.clean_loss_of(step)
+            values["clean_train_loss"] = self.trainee.clean_loss_of(step)
         learning_rate = self._plan.learning_rate(step.number)
         started = time.perf_counter()
-        taken = self._trainee.stepper.take(step, learning_rate)
+        taken = self.trainee.stepper.take(step, learning_rate)
         seconds = time.perf_counter() - started
-        reading = self._trainee.noisy.meter.read()
+        reading = self.trainee.noisy.meter.read()
+        self.number = step.number
         self._tokens += step.tokens
         values |= {
             "train_loss": taken.loss,
@@ -102,17 +128,58 @@ class Walk:
             "noise_effective_alpha": reading.effective_alpha,
             "noise_ratio": reading.ratio,
         }
-        evaluated = step.number in self._eval_steps
+        try:
+            self._noise_guard.saw(step, reading)
+            self._skips.saw(step, taken)
+        except CoreError:
+            self._reporter.metrics(step.number, values)
+            raise
+        return values
+
+    def _tell(self, values: Values) -> None:
+        """Tell the numbers of the step just taken, with the held-out loss where it is due."""
+        self._untold = values
+        evaluated = self.number in self._eval_steps
         if evaluated:
-            values["eval_loss"] = self._trainee.eval_loss(self._end_if_asked)
-        self._reporter.metrics(step.number, values)
+            values = {**values, "eval_loss": self.trainee.eval_loss(self._end_if_asked)}
+        self._untold = None
+        self._reporter.metrics(self.number, values)
         self._remember(values)
-        self._noise_guard.saw(step, reading)
-        self._skips.saw(step, taken)
-        if evaluated and self._early.saw(values["eval_loss"]) and step.number < self._plan.total_steps:
-            self._reporter.event("run.stopped_early", {"step": step.number, "eval_loss": values["eval_loss"]})
-            return True
-        return False
+        if evaluated:
+            self._judge(values["eval_loss"])
+
+    def _judge(self, eval_loss: float | None) -> None:
+        """Keep what is best so far, and end where it does no good to go on."""
+        self.best.saw(self.number, eval_loss, self.trainee.model)
+        if self._early.saw(eval_loss) and self.number < self._plan.total_steps:
+            self._reporter.event("run.stopped_early", {"step": self.number, "eval_loss": eval_loss})
+            self._ended = True
+
+    def state(self) -> dict[str, Any]:
+        """Give what is remembered, as plain values."""
+        return {
+            "number": self.number,
+            "tokens": self._tokens,
+            "ended": self._ended,
+            "untold": self._untold,
+            "final": self.final,
+            "skips": self._skips.state(),
+            "early": self._early.state(),
+            "noise": self._noise_guard.state(),
+            "best": self.best.state(),
+            "arrangement": asdict(self.trainee.stepper.arrangement),
+        }
+
+    def go_on(self, state: Mapping[str, Any], best: Path | None) -> None:
+        """Remember what another walk did; ``best`` is its file of weights."""
+        self.number, self._tokens, self._ended = state["number"], state["tokens"], state["ended"]
+        self._untold, self.final = state["untold"], dict(state["final"])
+        self._skips.go_on(state["skips"])
+        self._early.go_on(state["early"])
+        self._noise_guard.go_on(state["noise"])
+        self.best.go_on(state["best"], best)
+        stepper = self.trainee.stepper
+        stepper.arrangement = replace(stepper.arrangement, **state["arrangement"])
 
     def _remember(self, values: Values) -> None:
         """Keep the latest of each loss for the record."""

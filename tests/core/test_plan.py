@@ -76,3 +76,9 @@ def test_warm_up_is_rounded_up_but_a_single_step_learns():
 )
 def test_a_split_keeps_a_training_row(rows, share, held):
     assert held_out_rows(rows, share) == held
+
+
+def test_a_smaller_last_step_may_be_left_out_but_never_the_only_one():
+    assert plan(100, batch_size=16, drop_last=True).steps_per_epoch == 6
+    assert plan(96, batch_size=16, drop_last=True).steps_per_epoch == 6
+    assert plan(15, batch_size=16, drop_last=True, epochs=2.0).total_steps == 2

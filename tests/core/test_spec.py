@@ -44,6 +44,28 @@ def test_qlora_is_quantised_without_being_asked():
     assert spec().quantization is None
 
 
+@pytest.mark.parametrize("alpha", [0, 5])
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("distribution", "gaussian"),
+        ("distribution", "sphere"),
+        ("scale", "batch_width"),
+        ("target", "prompt"),
+        ("target", "response"),
+        ("schedule", "linear_warmup"),
+        ("schedule", "linear_decay"),
+    ],
+)
+def test_noise_may_be_asked_for_that_is_not_the_papers(alpha, field, value):
+    assert getattr(spec(alpha=alpha, noise={field: value}).noise, field) == value
+
+
+@pytest.mark.parametrize("seed", [0, 2**31 - 1])
+def test_a_seed_may_be_any_number_below_two_to_the_31(seed):
+    assert spec(training={"seed": seed}).training.seed == seed
+
+
 @pytest.mark.parametrize(("given", "kept"), [(0, 0.0), (5, 5.0), (15.5, 15.5), (100, 100.0)])
 def test_alpha_may_be_any_number_up_to_a_hundred(given, kept):
     assert spec(alpha=given).alpha == kept
@@ -137,12 +159,34 @@ def test_nobody_can_set_what_is_not_theirs(name):
         ({"training": {"precision": "auto "}}, ("training", "precision"), "literal_error"),
         ({"training": {"micro_batch_size": "Auto"}}, ("training", "micro_batch_size"), "literal_error"),
         ({"quantization": {}}, ("quantization",), "quantization_without_qlora"),
-        ({"preset": "paper-alpaca"}, ("preset",), "not_supported"),
+        ({"preset": "paper"}, ("preset",), "literal_error"),
+        ({"preset": 5}, ("preset",), "literal_error"),
+        ({"preset": "paper-alpaca", "training": 5}, ("training",), "model_type"),
+        ({"preset": "paper-alpaca", "training": {"batch_size": True}}, ("training", "batch_size"), "int_type"),
         ({"init_from": "job_1"}, ("init_from",), "not_supported"),
-        ({"noise": {"distribution": "gaussian"}}, ("noise", "distribution"), "not_supported"),
-        ({"noise": {"schedule": "linear_decay"}}, ("noise", "schedule"), "not_supported"),
+        ({"noise": {"distribution": "laplace"}}, ("noise", "distribution"), "literal_error"),
+        ({"noise": {"scale": "row"}}, ("noise", "scale"), "literal_error"),
+        ({"noise": {"target": "system"}}, ("noise", "target"), "literal_error"),
+        ({"noise": {"schedule": "linear"}}, ("noise", "schedule"), "literal_error"),
         ({"resources": {"gpus": 2}}, ("resources", "gpus"), "not_supported"),
-        ({"training": {"packing": "on"}}, ("training", "packing"), "not_supported"),
+        ({"training": {"packing": True}}, ("training", "packing"), "literal_error"),
+        ({"training": {"split_conversations": True}}, ("training", "split_conversations"), "literal_error"),
+        ({"training": {"drop_last": 1}}, ("training", "drop_last"), "bool_type"),
+        (
+            {"training": {"loss_reduction": "micro_batch"}},
+            ("training", "micro_batch_size"),
+            "micro_batch_size_needed",
+        ),
+        (
+            {"training": {"loss_reduction": "micro_batch", "micro_batch_size": 4, "packing": "on"}},
+            ("training", "packing"),
+            "packing_changes_loss",
+        ),
+        (
+            {"preset": "paper-alpaca", "training": {"packing": "on"}},
+            ("training", "packing"),
+            "packing_changes_loss",
+        ),
         ({"training": 5}, ("training",), "model_type"),
     ],
 )

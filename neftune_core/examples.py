@@ -1,0 +1,70 @@
+"""Rows to examples: rendered by the template, split where a conversation is too long, encoded.
+
+Puts templates and tokenizer together. Knows no weights and no plan.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from neftune_core import prompts
+from neftune_core.conversations import parts
+from neftune_core.errors import SpecError
+from neftune_core.prompts_spans import Span
+from neftune_core.rows_canonical import Row
+from neftune_core.spec import JobSpec, TrainingSpec
+from neftune_core.tokenise import Prepared, beginning, encoded, prepare
+
+
+def examples_of(
+    rows: Sequence[Row], training: TrainingSpec, tokenizer: Any, template: prompts.Template
+) -> Prepared:
+    """Tokenise all rows as the spec says."""
+    return _Reading(training, tokenizer, template).of(rows)
+
+
+def splits(training: TrainingSpec, template: prompts.Template, source_format: str) -> bool:
+    """Tell whether conversations are split: left open, ShareGPT by the Vicuna template, as published."""
+    if training.split_conversations == "auto":
+        return template == "vicuna" and source_format == "sharegpt"
+    return training.split_conversations == "on"
+
+
+def refuse_noise_on_nothing(spec: JobSpec, prepared: Prepared) -> None:
+    """Raise when noise is asked for a part of the examples that none of them has."""
+    target = spec.noise.target
+    if spec.alpha == 0 or target == "all":
+        return
+    if not any((example.response == (target == "response")).any() for example in prepared.examples):
+        raise SpecError(
+            f"noise.target {target}: these rows have no {target}; use all (plain text has no prompt)."
+        )
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """How this run reads rows."""
+
+    training: TrainingSpec
+    tokenizer: Any
+    template: prompts.Template
+
+    def of(self, rows: Sequence[Row]) -> Prepared:
+        return prepare(self._spans(rows), self.tokenizer, self.training.max_length, self._begin())
+
+    def _spans(self, rows: Sequence[Row]) -> Iterator[tuple[int, Sequence[Span]]]:
+        for number, row in enumerate(rows):
+            split = splits(self.training, self.template, row.source_format)
+            for part in parts(row, self._fits) if split else [row]:
+                yield number, self._rendered(part)
+
+    def _rendered(self, row: Row) -> Sequence[Span]:
+        return prompts.render(row, self.template, self.tokenizer, self.training.train_on)
+
+    def _fits(self, row: Row) -> bool:
+        [text] = encoded([(0, self._rendered(row))], self.tokenizer)
+        return len(self._begin()) + len(text.ids) <= self.training.max_length
+
+    def _begin(self) -> list[int]:
+        # A model's own chat template writes the beginning-of-text token where it wants one.
+        return [] if self.template == "chat" else beginning(self.tokenizer)
