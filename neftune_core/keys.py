@@ -16,7 +16,7 @@ class ExampleKeys:
         self._seen: dict[bytes, int] = {}
 
     def key(self, ids: NDArray[np.integer]) -> int:
-        """Name the next example by its token ids and by how many like it came before: a signed 64-bit number."""
+        """Name the next example by its tokens and by how many like it came before: a signed 64-bit number."""
         content = ids.astype("<u4").tobytes()
         digest = hashlib.blake2b(content, digest_size=16).digest()
         occurrence = self._seen.get(digest, 0)
