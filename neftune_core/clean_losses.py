@@ -12,13 +12,14 @@ import torch
 
 from neftune_core.batches import MicroBatch
 from neftune_core.losses import LossHead
+from neftune_core.ranks import ALONE, Ranks
 
 
 @contextmanager
 def measuring(model: Any) -> Iterator[None]:
     """Switch to eval mode without gradient; restore mode and random generators afterwards."""
     modes = {module: module.training for module in model.modules()}
-    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
+    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []  # the others are others'
     with torch.random.fork_rng(devices), torch.no_grad():
         model.eval()
         try:
@@ -28,16 +29,19 @@ def measuring(model: Any) -> Iterator[None]:
                 module.training = training
 
 
-def clean_loss(
+def clean_loss(  # noqa: PLR0913 - what is measured, on what, and with whom
     model: Any,
     head: LossHead,
     batches: Sequence[MicroBatch],
     device: torch.device,
-    between: Callable[[], None] = lambda: None,
+    *,
+    ends: Callable[[], bool] = lambda: False,
+    ranks: Ranks = ALONE,
 ) -> float | None:
-    """Give the mean loss over all trained tokens, summed in float64; ``None`` when it is not finite.
+    """Give the mean loss over the trained tokens of all ranks' batches; ``None`` when it is not finite.
 
-    ``between`` is called after each batch; what it raises ends the measurement.
+    Summed in float64. ``ends`` is asked after each batch whether to break off; the number then means
+    nothing.
     """
     total, tokens = torch.zeros((), dtype=torch.float64, device=device), 0
     with measuring(model):
@@ -45,6 +49,8 @@ def clean_loss(
             losses = head(batch.to(device))
             total += losses.loss_M.double().sum()
             tokens += len(batch.label_M)
-            between()
-    mean = float(total) / tokens
+            if ends():
+                break
+    summed, of = ranks.sum(float(total), tokens)
+    mean = summed / of
     return mean if math.isfinite(mean) else None

@@ -54,13 +54,16 @@ class Ranks:
         """Tell whether this rank reports and writes."""
         return self.rank == 0
 
-    def share(self, examples: Sequence[Example]) -> list[Example]:
+    def share(self, examples: Sequence[Example], together: int | None = None) -> list[Example]:
         """Take this rank's examples of a step, in their order; maybe none.
 
-        The longest are dealt first, each to the rank with the fewest tokens so far.
+        The longest are dealt first, each to the rank with the fewest tokens so far. With ``together`` so
+        many neighbours stay neighbours, and are dealt in turn.
         """
         if self.world == 1:
             return list(examples)
+        if together is not None:
+            return [each for at, each in enumerate(examples) if at // together % self.world == self.rank]
         tokens = [0] * self.world
         mine = []
         for index in sorted(range(len(examples)), key=lambda index: -len(examples[index].ids)):
@@ -85,11 +88,14 @@ class Ranks:
         return self.sum(float(here))[0] > 0
 
     def gather(self, values_N: Tensor) -> Tensor:
-        """Put the float64 values of all ranks one after another, rank 0's first; numbers may differ."""
+        """Put the values of all ranks, which are on the host, one after another, rank 0's first.
+
+        They have one type everywhere, and need not be equally many.
+        """
         if self.world == 1:
             return values_N
         counts = [int(count) for count in self.sum(*self._slot(float(len(values_N))))]
-        padded = torch.zeros(max(counts), dtype=torch.float64)
+        padded = values_N.new_zeros(max(counts))
         padded[: len(values_N)] = values_N
         gathered = [torch.empty_like(padded) for _ in counts]
         with self._exchanging():
@@ -104,14 +110,16 @@ class Ranks:
         """
         if self.world == 1:
             return
-        for bucket in _buckets(parameters):
-            has = bucket[0].new_tensor([parameter.grad is not None for parameter in bucket])
-            flat = torch.cat([*(_gradient(parameter).flatten() for parameter in bucket), has])
+        every = list(parameters)
+        # On the host, and first: here a rank that failed is missed, where a device would wait for it.
+        somewhere = self.sum(*(float(parameter.grad is not None) for parameter in every))
+        for bucket in _buckets(parameter for parameter, ranks in zip(every, somewhere, strict=True) if ranks):
+            flat = torch.cat([_gradient(parameter).flatten() for parameter in bucket])
             with self._exchanging():
                 distributed.all_reduce(flat)
-            *summed, has = torch.split(flat, [*(parameter.numel() for parameter in bucket), len(bucket)])
-            for parameter, gradient, somewhere in zip(bucket, summed, has.tolist(), strict=True):
-                parameter.grad = gradient.view_as(parameter) if somewhere else None
+            parts = torch.split(flat, [parameter.numel() for parameter in bucket])
+            for parameter, gradient in zip(bucket, parts, strict=True):
+                parameter.grad = gradient.view_as(parameter)
 
     def refuse_if_different(self, parts: Mapping[str, bytes]) -> None:
         """Raise :class:`RanksDiffer` naming the parts that are not byte for byte the same on all ranks."""

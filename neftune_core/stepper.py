@@ -13,10 +13,11 @@ from typing import Any
 
 import torch
 
-from neftune_core.batches import Arrangement, Step, arrange
+from neftune_core.batches import Arrangement, MicroBatch, Step, arrange
 from neftune_core.errors import OutOfMemory
 from neftune_core.losses import LossHead
 from neftune_core.noise import NoisyEmbeddings
+from neftune_core.ranks import ALONE, Ranks
 from neftune_core.spec import TrainingSpec
 
 
@@ -35,7 +36,7 @@ class Taken:
 
 
 class Stepper:
-    """Takes steps with a model and its optimizer."""
+    """Takes steps with a model and its optimizer, on every rank the same ones."""
 
     def __init__(  # noqa: PLR0913 - what a step is taken with, each once
         self,
@@ -46,22 +47,52 @@ class Stepper:
         *,
         arrangement: Arrangement,
         autocast: bool = False,
+        ranks: Ranks = ALONE,
     ) -> None:
-        self.arrangement = arrangement
+        self.arrangement, self._ranks = arrangement, ranks
         self._model, self._head, self._noisy, self._autocast = model, head, noisy, autocast
-        self._may_halve = training.micro_batch_size == "auto"
         self._mean_of_means = training.loss_reduction == "micro_batch"
+        # Where each micro-batch has its mean, half of one is another loss.
+        self._may_halve = training.micro_batch_size == "auto" and not self._mean_of_means
         self._max_norm = training.max_grad_norm or math.inf
         self._parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self.device = self._parameters[0].device
         self.optimizer = _adamw(self._parameters, training.weight_decay)
 
     def take(self, step: Step, learning_rate: float) -> Taken:
-        """Take one step; out of memory, once more with half the micro-batch where the spec left it open."""
+        """Take one step, whichever rank holds its examples; all ranks agree on what came of it."""
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
+        self._model.train()
+        loss, correct = self._accumulated(step)
+        self._ranks.sum_gradients(self._parameters)
+        norm = float(torch.nn.utils.clip_grad_norm_(self._parameters, self._max_norm))
+        summed, guessed, unbounded = self._ranks.sum(
+            float(loss), float(correct), float(not math.isfinite(norm))
+        )
+        taken = Taken(
+            loss=summed if math.isfinite(summed) else None,
+            grad_norm=None if unbounded else norm,
+            accuracy=guessed / step.trained_tokens,
+        )
+        if not taken.skipped:
+            self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return taken
+
+    def arranged(self, step: Step) -> list[MicroBatch]:
+        """Lay this rank's examples of a step into rows."""
+        size = self.arrangement.micro_batch_size if self._mean_of_means else None
+        return arrange(self._ranks.share(step.examples, together=size), self.arrangement)
+
+    def _accumulated(self, step: Step) -> tuple[torch.Tensor, torch.Tensor]:
+        """Accumulate; out of memory, once more with half the micro-batch where the spec left it open.
+
+        Each rank decides that for itself: nothing is exchanged before, and layout decides nothing.
+        """
         try:
-            return self._take(step)
+            with naming_out_of_memory(step.number):
+                return self._accumulate(step)
         except OutOfMemory:
             if not self._may_halve or self.arrangement.micro_batch_size == 1:
                 raise
@@ -71,29 +102,17 @@ class Stepper:
         self._noisy.meter.read()  # what the failed attempt measured
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
-        return self._take(step)
-
-    def _take(self, step: Step) -> Taken:
-        self._model.train()
         with naming_out_of_memory(step.number):
-            loss, correct = self._accumulate(step)
-        norm = torch.nn.utils.clip_grad_norm_(self._parameters, self._max_norm)
-        told = [float(loss), float(norm), float(correct)]
-        finite_loss, finite_norm = (value if math.isfinite(value) else None for value in told[:2])
-        taken = Taken(finite_loss, finite_norm, told[2] / step.trained_tokens)
-        if not taken.skipped:
-            self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        return taken
+            return self._accumulate(step)
 
     def _accumulate(self, step: Step) -> tuple[torch.Tensor, torch.Tensor]:
         """Add up the gradients of all micro-batches; nothing waits for the device in between."""
         loss = torch.zeros((), dtype=torch.float64, device=self.device)
         correct = torch.zeros((), dtype=torch.int64, device=self.device)
-        batches = arrange(step.examples, self.arrangement)
-        for batch in batches:
+        micro_batches = -(-len(step.examples) // self.arrangement.micro_batch_size)  # of all ranks
+        for batch in self.arranged(step):
             # By the paper the step's loss is the mean of its micro-batches' means, whatever their sizes.
-            over = len(batch.label_M) * len(batches) if self._mean_of_means else step.trained_tokens
+            over = len(batch.label_M) * micro_batches if self._mean_of_means else step.trained_tokens
             # The backward pass belongs inside: with recomputed activations it calls the model again.
             with self._noisy.during(batch.layout, step.epoch):
                 with torch.autocast(self.device.type, torch.bfloat16, enabled=self._autocast):
