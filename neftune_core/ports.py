@@ -16,6 +16,10 @@ class Reporter(Protocol):
         """Take a past-tense fact, such as ``run.planned``."""
         ...
 
+    def checkpoint(self, step: int, path: Path) -> None:
+        """Take a folder from which the run can be continued; only where checkpoints were asked for."""
+        ...
+
     def artifact(self, name: str, path: Path) -> None:
         """Take a finished result: a file, or a folder whose files belong together."""
         ...

@@ -31,6 +31,10 @@ class PipeReporter:
         """Send a fact."""
         self._send(messages.Event(name, dict(data)))
 
+    def checkpoint(self, step: int, path: Path) -> None:
+        """Send where the run can be continued."""
+        self._send(messages.Checkpoint(step, path.relative_to(self._out).as_posix()))
+
     def artifact(self, name: str, path: Path) -> None:
         """Send a finished result."""
         self._send(messages.Artifact(name, path.relative_to(self._out).as_posix()))
@@ -74,6 +78,10 @@ class TerminalReporter:
         self._total = data.get("total_steps", self._total)
         self._print(f"{name}  " + "  ".join(f"{key}={value}" for key, value in data.items()))
 
+    def checkpoint(self, step: int, path: Path) -> None:
+        """Print where the run can be continued."""
+        self._print(f"checkpoint of step {step} saved in {path}")
+
     def artifact(self, name: str, path: Path) -> None:
         """Print where a result lies."""
         self._print(f"{name} saved in {path}")
@@ -97,6 +105,9 @@ class SilentReporter:
         """Say nothing."""
 
     def event(self, name: str, data: Mapping[str, object]) -> None:
+        """Say nothing."""
+
+    def checkpoint(self, step: int, path: Path) -> None:
         """Say nothing."""
 
     def artifact(self, name: str, path: Path) -> None:

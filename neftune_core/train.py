@@ -6,20 +6,24 @@ caller reads files and owns the process; here are no signals, pipes or exit code
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from neftune_core import export, model
 from neftune_core.arranging import arrangement_for, described
-from neftune_core.batches import arrange
+from neftune_core.batches import MicroBatch, arrange
 from neftune_core.clean_losses import clean_loss
+from neftune_core.final_report import Best, clean_rows, measured
 from neftune_core.guards import NoiseGuard
 from neftune_core.losses import LossHead
 from neftune_core.material import gather
 from neftune_core.noise import Noise, later_multiplier, noisy_embeddings
 from neftune_core.ports import Reporter, StopSignal
 from neftune_core.probe import probe_ids, probe_logits
+from neftune_core.progress import Progress, Wanted
 from neftune_core.ranks import ALONE, Ranks, SharedStop, fingerprint
 from neftune_core.rows import Row
 from neftune_core.spec import JobSpec
@@ -29,7 +33,7 @@ from neftune_core.walk import Stopped, Trainee, Values, Walk
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run came to. ``stopped``: somebody asked it to, and nothing was saved.
+    """What a run came to. ``stopped``: somebody asked it to, and no result was saved.
 
     Of several processes only the one that leads saves; the others' have no kind and no folder.
     """
@@ -52,10 +56,15 @@ def run(  # noqa: PLR0913, PLR0917 - the run's whole world, each part once
     reporter: Reporter,
     stop: StopSignal,
     ranks: Ranks = ALONE,
+    checkpoints: Wanted | None = None,
 ) -> Outcome:
-    """Fine-tune the model in ``model_dir`` and save the result under ``workdir``."""
+    """Fine-tune the model in ``model_dir`` and save the result under ``workdir``.
+
+    With ``checkpoints`` the run is saved now and then, and when it is asked to stop after its first step;
+    it goes on from there to the very result it would have had.
+    """
     try:
-        return _Run(spec, model_dir, reporter, stop, ranks).whole(train_rows, eval_rows, workdir)
+        return _Run(spec, model_dir, workdir, reporter, stop, ranks).whole(train_rows, eval_rows, checkpoints)
     except Stopped:
         return Outcome(stopped=True)
 
@@ -63,14 +72,23 @@ def run(  # noqa: PLR0913, PLR0917 - the run's whole world, each part once
 class _Run:
     """One run from rows to result."""
 
-    def __init__(
-        self, spec: JobSpec, model_dir: Path, reporter: Reporter, stop: StopSignal, ranks: Ranks
+    def __init__(  # noqa: PLR0913, PLR0917 - as above
+        self,
+        spec: JobSpec,
+        model_dir: Path,
+        workdir: Path,
+        reporter: Reporter,
+        stop: StopSignal,
+        ranks: Ranks,
     ) -> None:
-        self.spec, self.model_dir, self.reporter, self.ranks = spec, model_dir, reporter, ranks
+        self.spec, self.model_dir, self.workdir = spec, model_dir, workdir
+        self.reporter, self.ranks = reporter, ranks
         self.stop = SharedStop(stop, ranks)
         self.final: Values = {}
 
-    def whole(self, train_rows: Sequence[Row], eval_rows: Sequence[Row], workdir: Path) -> Outcome:
+    def whole(
+        self, train_rows: Sequence[Row], eval_rows: Sequence[Row], checkpoints: Wanted | None
+    ) -> Outcome:
         """Prepare, load, train, save."""
         self.material = gather(self.spec, train_rows, eval_rows, self.model_dir)
         examples = (*self.material.train.examples, *self.material.held_out.examples)
@@ -78,9 +96,15 @@ class _Run:
         self.ranks.refuse_if_different({"spec": self.spec.model_dump_json().encode(), "rows": rows})
         self.reporter.event("run.planned", self.material.described(self.spec))
         self._end_if_asked()
+        self.numerics = model.numerics_for(self.spec)
+        self.progress = checkpoints and Progress(
+            checkpoints, self.spec, self.material, self.numerics.precision, self.reporter
+        )
         self._load()
         ids, device = probe_ids(self.material.tokenizer), self.numerics.device
         base_logits = probe_logits(self.base, ids, device)
+        if self.progress:
+            self.progress.knows(base_logits)
         self._train()
         if self.numerics.quantization:
             model.let_cpu_pack(self.model, True)  # as it will be in whatever program loads the adapter
@@ -91,7 +115,7 @@ class _Run:
         if not self.ranks.leads:
             return Outcome(stopped=False)
         facts = {**self.resolved(), **{f"final {name}": value for name, value in self.final.items()}}
-        kind, folder = export.save(self.model, self.material.tokenizer, self.spec, workdir, facts)
+        kind, folder = export.save(self.model, self.material.tokenizer, self.spec, self.workdir, facts)
         return Outcome(
             stopped=False,
             kind=kind,
@@ -110,31 +134,35 @@ class _Run:
 
     def _load(self) -> None:
         """Load the base and resolve what the spec left to the machine."""
-        self.numerics = model.numerics_for(self.spec)
         self.base = model.load_base(self.model_dir, self.numerics)
         if self.numerics.device.type == "cpu" and model.is_small(self.base):
             torch.set_num_threads(1)
         pad_id = self.material.tokenizer.pad_token_id or 0
         self.arrangement = arrangement_for(self.spec, self.base, self.numerics.device, pad_id)
-        self.evaluation = arrange(self.material.held_out.examples, self.arrangement)
+        train, held_out = self.material.train.examples, self.material.held_out.examples
+        self.evaluation = arrange(self.ranks.share(held_out), self.arrangement)
+        self.clean_rows = clean_rows(train, len(held_out), self.spec.training.seed)
+        self.sample = arrange(self.ranks.share(self.clean_rows), self.arrangement)
 
     def _train(self) -> None:
         """Measure the base, take every step of the plan."""
         spec, device = self.spec, self.numerics.device
-        if self.evaluation:
-            self.final["base_eval_loss"] = clean_loss(
-                self.base, LossHead(self.base, device), self.evaluation, device, between=self._end_if_asked
-            )
-            self.reporter.metrics(0, {"eval_loss": self.final["base_eval_loss"]})
+        if not (self.progress and self.progress.begun):
+            self._measure_base()
         # For the adapter's first weights, then for dropout; the noise needs no generator.
         torch.manual_seed(spec.training.seed)
         self.model = model.make_trainable(self.base, spec)
         self._refuse_if_weights_differ("first weights")
         self.recomputes = model.recompute_activations(self.base, spec, self.numerics)
         self.head = LossHead(self.model, device)
-        width = int(self.base.get_input_embeddings().weight.shape[-1])
-        self.noise_guard = NoiseGuard(spec.alpha, width, self.reporter)
-        noise = Noise(spec.alpha, spec.training.seed, later_multiplier(self.base.config))
+        noise = Noise(
+            spec.alpha,
+            spec.training.seed,
+            spec.noise.distribution,
+            spec.noise.scale,
+            later_multiplier(self.base.config),
+        )
+        self.noise_guard = NoiseGuard(noise, self.reporter, spec.noise.target)
         with noisy_embeddings(self.model, noise) as noisy:
             stepper = Stepper(
                 self.model,
@@ -143,19 +171,66 @@ class _Run:
                 spec.training,
                 arrangement=self.arrangement,
                 autocast=self.numerics.autocast,
+                ranks=self.ranks,
             )
             walk = Walk(
                 spec,
                 self.material,
-                Trainee(self.model, self.head, noisy, stepper, self.evaluation),
+                Trainee(
+                    self.model,
+                    self.head,
+                    noisy,
+                    stepper,
+                    self.evaluation,
+                    self.ranks,
+                    self.stop.requested_here,
+                ),
                 noise_guard=self.noise_guard,
+                best=Best(self._file_of_best(), self.final.get("base_eval_loss")),
                 reporter=self.reporter,
                 end_if_asked=self._end_if_asked,
-                base_eval_loss=self.final.get("base_eval_loss"),
+                after_step=self._save_if_due,
+                base=self.final,
             )
-            walk.run()
+            if self.progress:
+                self.progress.go_on(walk)
+            self._walked(walk)
         self.arrangement = stepper.arrangement
-        self.final |= walk.final
+
+    def _measure_base(self) -> None:
+        """Measure what there is before training, and tell of the held-out loss."""
+        head = LossHead(self.base, self.numerics.device)
+        if self.material.held_out.examples:
+            self.final["base_eval_loss"] = self._clean_loss(self.base, head, self.evaluation)
+            self.reporter.metrics(0, {"eval_loss": self.final["base_eval_loss"]})
+        self.final["base_clean_train_loss"] = self._clean_loss(self.base, head, self.sample)
+
+    def _walked(self, walk: Walk) -> None:
+        """Take all steps and make the final report; who asks to stop finds what was done saved."""
+        try:
+            walk.run()
+            clean_train_loss = partial(self._clean_loss, self.model, self.head, self.sample)
+            base = walk.final["base_clean_train_loss"]
+            report = measured(self.model, walk.best, walk.number, clean_train_loss, base)
+        except Stopped:
+            if self.progress and self.ranks.leads and walk.number:
+                self.progress.save(walk)
+            raise
+        walk.best.forget()
+        self.final = {**walk.final, **report, "clean_train_rows": len(self.clean_rows)}
+
+    def _save_if_due(self, walk: Walk) -> None:
+        if self.progress and self.ranks.leads:
+            self.progress.save_if_due(walk)
+
+    def _file_of_best(self) -> Path:
+        return self.workdir / f"best{self.ranks.rank or ''}.safetensors"
+
+    def _clean_loss(self, measured: Any, head: LossHead, batches: Sequence[MicroBatch]) -> float | None:
+        device, ends = self.numerics.device, self.stop.requested_here
+        value = clean_loss(measured, head, batches, device, ends=ends, ranks=self.ranks)
+        self._end_if_asked()
+        return value
 
     def _refuse_if_weights_differ(self, name: str) -> None:
         if self.ranks.world > 1:

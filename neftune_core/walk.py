@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from neftune_core.batches import MicroBatch, Step, arrange, steps
+from neftune_core.batches import MicroBatch, Step, steps
 from neftune_core.clean_losses import clean_loss
 from neftune_core.errors import CoreError
 from neftune_core.final_report import Best
@@ -19,6 +19,7 @@ from neftune_core.losses import LossHead
 from neftune_core.material import Material
 from neftune_core.noise import NoisyEmbeddings
 from neftune_core.ports import Reporter
+from neftune_core.ranks import ALONE, Ranks
 from neftune_core.spec import JobSpec
 from neftune_core.stepper import Stepper
 
@@ -37,16 +38,19 @@ class Trainee:
     head: LossHead
     noisy: NoisyEmbeddings
     stepper: Stepper
-    evaluation: Sequence[MicroBatch]
+    evaluation: Sequence[MicroBatch]  # this rank's
+    ranks: Ranks = ALONE
+    ends: Callable[[], bool] = lambda: False  # whether this rank was asked to stop
 
     def clean_loss_of(self, step: Step) -> float | None:
         """Measure the examples of a step with noise and dropout off."""
-        batches = arrange(step.examples, self.stepper.arrangement)
-        return clean_loss(self.model, self.head, batches, self.stepper.device)
+        batches = self.stepper.arranged(step)
+        return clean_loss(self.model, self.head, batches, self.stepper.device, ranks=self.ranks)
 
-    def eval_loss(self, between: Callable[[], None]) -> float | None:
-        """Measure the held-out rows."""
-        return clean_loss(self.model, self.head, self.evaluation, self.stepper.device, between=between)
+    def eval_loss(self) -> float | None:
+        """Measure the held-out rows; no matter how, where somebody asked to stop."""
+        device, ends = self.stepper.device, self.ends
+        return clean_loss(self.model, self.head, self.evaluation, device, ends=ends, ranks=self.ranks)
 
 
 class Walk:
@@ -66,7 +70,7 @@ class Walk:
         best: Best,
         reporter: Reporter,
         end_if_asked: Callable[[], None],
-        after_step: Callable[["Walk"], None] = lambda walk: None,
+        after_step: Callable[["Walk"], None],
         base: Values,
     ) -> None:
         self._spec, self._material, self._plan = spec, material, material.plan
@@ -74,7 +78,7 @@ class Walk:
         self._noise_guard, self._skips = noise_guard, SkipGuard(reporter)
         patience = spec.training.early_stop.patience if spec.training.early_stop else None
         self._early = EarlyStop(patience, base.get("base_eval_loss"))
-        self._eval_steps = self._plan.eval_steps if trainee.evaluation else frozenset()
+        self._eval_steps = self._plan.eval_steps if material.held_out.examples else frozenset()
         self._tokens, self._ended = 0, False
         self._untold: Values | None = None  # of a step that was taken when somebody asked to stop
         self.trainee, self.best = trainee, best
@@ -111,6 +115,7 @@ class Walk:
         if self._clean_is_due(step.number):
             values["clean_train_loss"] = self.trainee.clean_loss_of(step)
         learning_rate = self._plan.learning_rate(step.number)
+        self.trainee.ranks.part_dropout(self._spec.training.seed, step.number)
         started = time.perf_counter()
         taken = self.trainee.stepper.take(step, learning_rate)
         seconds = time.perf_counter() - started
@@ -129,7 +134,7 @@ class Walk:
             "noise_ratio": reading.ratio,
         }
         try:
-            self._noise_guard.saw(step, reading)
+            self._noise_guard.saw(step.examples, reading)
             self._skips.saw(step, taken)
         except CoreError:
             self._reporter.metrics(step.number, values)
@@ -141,7 +146,8 @@ class Walk:
         self._untold = values
         evaluated = self.number in self._eval_steps
         if evaluated:
-            values = {**values, "eval_loss": self.trainee.eval_loss(self._end_if_asked)}
+            values = {**values, "eval_loss": self.trainee.eval_loss()}
+            self._end_if_asked()
         self._untold = None
         self._reporter.metrics(self.number, values)
         self._remember(values)

@@ -100,6 +100,7 @@ class Notebook:
         self.steps: dict[int, dict[str, float | None]] = {}
         self.events: list[tuple[str, dict[str, object]]] = []
         self.artifacts: list[tuple[str, Path]] = []
+        self.checkpoints: list[tuple[int, Path]] = []
 
     def metrics(self, step: int, values: Mapping[str, float | None]) -> None:
         assert step not in self.steps, "one line a step"
@@ -107,6 +108,9 @@ class Notebook:
 
     def event(self, name: str, data: Mapping[str, object]) -> None:
         self.events.append((name, dict(data)))
+
+    def checkpoint(self, step: int, path: Path) -> None:
+        self.checkpoints.append((step, path))
 
     def artifact(self, name: str, path: Path) -> None:
         self.artifacts.append((name, path))
