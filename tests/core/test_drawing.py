@@ -80,7 +80,7 @@ def test_chunks_decide_nothing(monkeypatch):
     noise, layout = Noise(alpha=10.0, seed=7), padded(30, 7)
     whole = draw(noise, layout, epoch=0, width=64, device=CPU)
 
-    monkeypatch.setattr("neftune_core.noise.drawing.COUNTERS_AT_ONCE", 33)
+    monkeypatch.setattr("neftune_core.noise.distributions.COUNTERS_AT_ONCE", 33)
 
     assert torch.equal(draw(noise, layout, epoch=0, width=64, device=CPU), whole)
 
