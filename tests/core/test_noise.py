@@ -171,11 +171,7 @@ def test_a_twelvefold_multiplier_is_measured_where_the_model_sees_it():
 
 
 def test_noise_scaled_by_the_padded_width_is_found_out():
-    class ByWidth(Noise):
-        def bound(self, length, width):
-            return super().bound(max(length, 500), width)
-
-    _, check = measured(Embedder(), ByWidth(5.0, 1), padded(100, 500))
+    _, check = measured(Embedder(), Noise(5.0, 1, scale="batch_width"), padded(100, 500))
 
     with pytest.raises(NeftuneMisapplied, match="alpha 5 was asked for"):
         check.conclude()
