@@ -139,7 +139,8 @@ def read(folder: Path, belonging: Belonging) -> Checkpoint:
 
 
 def write_tensors(path: Path, tensors: Tensors) -> None:
-    """Write tensors by name; the file is complete or not there."""
+    """Write tensors by name, making the folder; the file is complete or not there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     passing = path.with_name(f"{path.name}.tmp")
     save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, passing)
     _to_disk(passing)

@@ -15,7 +15,7 @@ from neftune_core.model import load_base, load_tokenizer, make_trainable, numeri
 from neftune_core.prompts import render
 from neftune_core.rows import Message, Row
 from neftune_core.tokenise import prepare
-from tests.core.tiny import CONFIG, Never, Notebook, make_base, make_rows, make_spec, make_tokenizer
+from tests.core.tiny import CONFIG, AfterStep, Never, Notebook, make_base, make_rows, make_spec, make_tokenizer
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
 
@@ -41,7 +41,7 @@ def _one_thread():
 def trained(base, tmp_path):
     """Train on 24 rows and give what was told."""
 
-    def run(spec=None, rows=None, eval_rows=(), stop=None, model_dir=base, **parts):
+    def run(spec=None, rows=None, eval_rows=(), stop_after=None, model_dir=base, **parts):
         notebook = Notebook()
         notebook.outcome = train.run(
             spec or make_spec(**parts),
@@ -50,7 +50,7 @@ def trained(base, tmp_path):
             tmp_path,
             model_dir,
             notebook,
-            stop or Never(),
+            Never() if stop_after is None else AfterStep(notebook, stop_after),
         )
         return notebook
 
@@ -388,17 +388,7 @@ def test_a_model_with_broken_weights_ends_with_the_rows_named(base, tmp_path, tr
 
 
 def test_a_run_that_is_asked_to_stop_ends_between_two_steps(trained):
-    class After:
-        """Comes once two steps were told."""
-
-        def __init__(self):
-            self.asked = 0
-
-        def requested(self):
-            self.asked += 1
-            return self.asked > 3  # before loading, before step 1 and 2
-
-    told = trained(stop=After())
+    told = trained(stop_after=2)
 
     assert told.outcome.stopped
     assert sorted(told.steps) == [1, 2]

@@ -124,6 +124,16 @@ class Notebook:
         return [data for told, data in self.events if told == name]
 
 
+class AfterStep:
+    """A stop signal that comes once a step was told."""
+
+    def __init__(self, notebook: Notebook, step: int) -> None:
+        self.notebook, self.step = notebook, step
+
+    def requested(self) -> bool:
+        return self.step in self.notebook.steps
+
+
 class Never:
     """A stop signal that never comes."""
 
