@@ -4,14 +4,19 @@ Each is told what happened and decides one thing. None knows a model or a file. 
 plain values (``state``), with which another one goes on (``go_on``) as if it had seen it all.
 """
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 from neftune_core.batches import Step
 from neftune_core.errors import NonFiniteLoss
-from neftune_core.noise.meter import Reading, Verification
+from neftune_core.noise import Noise
+from neftune_core.noise.meter import Reading
+from neftune_core.noise.verification import Due, Verification
 from neftune_core.ports import Reporter
 from neftune_core.stepper import Taken
+from neftune_core.tokenise import Example
+
+Target = Literal["all", "prompt", "response"]
 
 SKIPS_IN_A_ROW = 3
 _ROWS_NAMED = 32
@@ -82,18 +87,22 @@ class EarlyStop:
 
 
 class NoiseGuard:
-    """Holds the noise of the first steps against alpha and tells the verdict once."""
+    """Holds the noise of the first steps against the options and tells the verdict once.
 
-    def __init__(self, alpha: float, width: int, reporter: Reporter) -> None:
-        self._check = Verification(alpha) if alpha else None
-        self._width, self._reporter = width, reporter
-        self.facts: dict[str, float | int] = {"alpha": alpha, "effective_alpha": 0.0}
+    With several ranks each has one, for its own share of the examples.
+    """
 
-    def saw(self, step: Step, reading: Reading) -> None:
-        """Take a step's measurement; raise :class:`NeftuneMisapplied` when it is not alpha's."""
+    def __init__(self, noise: Noise, reporter: Reporter, target: Target = "all") -> None:
+        self._check = Verification(noise) if noise.alpha else None
+        self._reporter, self._target = reporter, target
+        self.facts: dict[str, float | int] = {"alpha": noise.alpha, "effective_alpha": 0.0}
+
+    def saw(self, examples: Sequence[Example], reading: Reading, strength: float = 1.0) -> None:
+        """Take a step's examples and measurement; raise :class:`NeftuneMisapplied` when it is not alpha's."""
         if self._check is None:
             return
-        self._check.add(reading, step.tokens, self._width)
+        dues = [Due(example.key, len(example.ids), noised_tokens(example, self._target)) for example in examples]
+        self._check.add(reading, dues, strength)
         if self._check.enough:
             self.finished()
 
@@ -115,3 +124,9 @@ class NoiseGuard:
             self._check = None
         elif self._check is not None:
             self._check.go_on(state["check"])
+
+
+def noised_tokens(example: Example, target: Target) -> int:
+    """Count the tokens of an example that get noise; its length stays the real one."""
+    response = int(example.response.sum())
+    return {"all": len(example.ids), "response": response, "prompt": len(example.ids) - response}[target]
