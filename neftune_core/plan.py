@@ -12,6 +12,7 @@ from neftune_core.errors import SpecError
 from neftune_core.spec import JobSpec, TrainingSpec
 
 Scheduler = Literal["cosine", "linear", "constant"]
+NoiseSchedule = Literal["constant", "linear_warmup", "linear_decay"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +25,20 @@ class Plan:
     eval_every: int
     peak_learning_rate: float
     scheduler: Scheduler
+    noise_schedule: NoiseSchedule = "constant"
 
     @property
     def eval_steps(self) -> frozenset[int]:
         """Give the steps after which held-out rows are measured; the last one is always among them."""
         return frozenset(range(self.eval_every, self.total_steps + 1, self.eval_every)) | {self.total_steps}
+
+    def noise_strength(self, step: int) -> float:
+        """Give the share of alpha that this step's noise has: whole at the last step, or at the first."""
+        if self.noise_schedule == "linear_warmup":
+            return step / self.total_steps
+        if self.noise_schedule == "linear_decay":
+            return (self.total_steps - step + 1) / self.total_steps
+        return 1.0
 
     def learning_rate(self, step: int) -> float:
         """Give the learning rate of this step."""
@@ -58,6 +68,7 @@ def schedule(rows: int, spec: JobSpec) -> Plan:
         eval_every=_eval_every(training, total),
         peak_learning_rate=training.learning_rate,
         scheduler=training.scheduler,
+        noise_schedule=spec.noise.schedule,
     )
 
 

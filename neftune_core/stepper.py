@@ -19,6 +19,7 @@ from neftune_core.losses import LossHead
 from neftune_core.noise import NoisyEmbeddings
 from neftune_core.ranks import ALONE, Ranks
 from neftune_core.spec import TrainingSpec
+from neftune_core.tokenise import Example
 
 
 @dataclass(frozen=True)
@@ -59,12 +60,15 @@ class Stepper:
         self.device = self._parameters[0].device
         self.optimizer = _adamw(self._parameters, training.weight_decay)
 
-    def take(self, step: Step, learning_rate: float) -> Taken:
-        """Take one step, whichever rank holds its examples; all ranks agree on what came of it."""
+    def take(self, step: Step, learning_rate: float, strength: float = 1.0) -> Taken:
+        """Take one step, whichever rank holds its examples; all ranks agree on what came of it.
+
+        ``strength`` is the share of alpha that its noise has.
+        """
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         self._model.train()
-        loss, correct = self._accumulated(step)
+        loss, correct = self._accumulated(step, strength)
         self._ranks.sum_gradients(self._parameters)
         norm = float(torch.nn.utils.clip_grad_norm_(self._parameters, self._max_norm))
         summed, guessed, unbounded = self._ranks.sum(
@@ -80,19 +84,23 @@ class Stepper:
         self.optimizer.zero_grad(set_to_none=True)
         return taken
 
+    def share(self, step: Step) -> list[Example]:
+        """Give this rank's examples of a step."""
+        size = self.arrangement.micro_batch_size if self._mean_of_means else None
+        return self._ranks.share(step.examples, together=size)
+
     def arranged(self, step: Step) -> list[MicroBatch]:
         """Lay this rank's examples of a step into rows."""
-        size = self.arrangement.micro_batch_size if self._mean_of_means else None
-        return arrange(self._ranks.share(step.examples, together=size), self.arrangement)
+        return arrange(self.share(step), self.arrangement)
 
-    def _accumulated(self, step: Step) -> tuple[torch.Tensor, torch.Tensor]:
+    def _accumulated(self, step: Step, strength: float) -> tuple[torch.Tensor, torch.Tensor]:
         """Accumulate; out of memory, once more with half the micro-batch where the spec left it open.
 
         Each rank decides that for itself: nothing is exchanged before, and layout decides nothing.
         """
         try:
             with naming_out_of_memory(step.number):
-                return self._accumulate(step)
+                return self._accumulate(step, strength)
         except OutOfMemory:
             if not self._may_halve or self.arrangement.micro_batch_size == 1:
                 raise
@@ -103,9 +111,9 @@ class Stepper:
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         with naming_out_of_memory(step.number):
-            return self._accumulate(step)
+            return self._accumulate(step, strength)
 
-    def _accumulate(self, step: Step) -> tuple[torch.Tensor, torch.Tensor]:
+    def _accumulate(self, step: Step, strength: float) -> tuple[torch.Tensor, torch.Tensor]:
         """Add up the gradients of all micro-batches; nothing waits for the device in between."""
         loss = torch.zeros((), dtype=torch.float64, device=self.device)
         correct = torch.zeros((), dtype=torch.int64, device=self.device)
@@ -114,7 +122,7 @@ class Stepper:
             # By the paper the step's loss is the mean of its micro-batches' means, whatever their sizes.
             over = len(batch.label_M) * micro_batches if self._mean_of_means else step.trained_tokens
             # The backward pass belongs inside: with recomputed activations it calls the model again.
-            with self._noisy.during(batch.layout, step.epoch):
+            with self._noisy.during(batch.layout, step.epoch, strength):
                 with torch.autocast(self.device.type, torch.bfloat16, enabled=self._autocast):
                     losses = self._head(batch.to(self.device))
                 (losses.loss_M.sum() / over).backward()  # type: ignore[no-untyped-call]  # torch's

@@ -115,11 +115,12 @@ class Walk:
         if self._clean_is_due(step.number):
             values["clean_train_loss"] = self.trainee.clean_loss_of(step)
         learning_rate = self._plan.learning_rate(step.number)
+        strength = self._plan.noise_strength(step.number)
         self.trainee.ranks.part_dropout(self._spec.training.seed, step.number)
         started = time.perf_counter()
-        taken = self.trainee.stepper.take(step, learning_rate)
+        taken = self.trainee.stepper.take(step, learning_rate, strength)
         seconds = time.perf_counter() - started
-        reading = self.trainee.noisy.meter.read()
+        reading = self.trainee.noisy.meter.read().gathered(self.trainee.ranks.gather)
         self.number = step.number
         self._tokens += step.tokens
         values |= {
@@ -134,7 +135,7 @@ class Walk:
             "noise_ratio": reading.ratio,
         }
         try:
-            self._noise_guard.saw(step.examples, reading)
+            self._noise_guard.saw(self.trainee.stepper.share(step), reading, strength)
             self._skips.saw(step, taken)
         except CoreError:
             self._reporter.metrics(step.number, values)

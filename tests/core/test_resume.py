@@ -1,14 +1,10 @@
 """Stopping and going on: the run that was interrupted is the run that was not, to the bit."""
 
-import itertools
-import json
-
 import pytest
 import torch
 
 from neftune_core import train
 from neftune_core.batches import steps
-from neftune_core.errors import CheckpointDamaged, CheckpointMismatch
 from neftune_core.progress import Wanted
 from neftune_core.prompts import render
 from neftune_core.tokenise import prepare

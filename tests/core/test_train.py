@@ -15,7 +15,16 @@ from neftune_core.model import load_base, load_tokenizer, make_trainable, numeri
 from neftune_core.prompts import render
 from neftune_core.rows import Message, Row
 from neftune_core.tokenise import prepare
-from tests.core.tiny import CONFIG, AfterStep, Never, Notebook, make_base, make_rows, make_spec, make_tokenizer
+from tests.core.tiny import (
+    CONFIG,
+    AfterStep,
+    Never,
+    Notebook,
+    make_base,
+    make_rows,
+    make_spec,
+    make_tokenizer,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
 
@@ -116,7 +125,10 @@ def test_training_lowers_the_loss_of_rows_never_seen(trained):
 def test_alpha_zero_is_the_plain_loop_bit_for_bit_with_dropout_on(base, trained):
     """The noise's code takes no part: this loop does not import it, and the run measures between steps."""
     spec = make_spec(
-        alpha=0.0, lora={"lora_dropout": 0.1}, noise={"clean_loss_every": 1}, training={"seed": 7}
+        alpha=0.0,
+        lora={"lora_dropout": 0.1},  # whose masks depend on how rows lie
+        noise={"clean_loss_every": 1},
+        training={"seed": 7, "packing": "off"},
     )
 
     tokenizer, numerics = load_tokenizer(base), numerics_for(spec)
@@ -164,6 +176,44 @@ def test_alpha_changes_the_noisy_losses_and_the_record_proves_it(trained):
     assert verified["noise_on_pads"] == 0.0
     assert noisy.outcome.noise == verified
     assert quiet.outcome.noise == {"alpha": 0.0, "effective_alpha": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("schedule", "shares"),
+    [("linear_warmup", [0.25, 0.5, 0.75, 1.0]), ("linear_decay", [1.0, 0.75, 0.5, 0.25])],
+)
+def test_a_scheduled_noise_has_its_share_of_alpha_at_each_step(schedule, shares, trained):
+    told = trained(alpha=8.0, noise={"schedule": schedule})
+
+    expected = [8.0 * share for share in shares]
+    assert told.series("noise_effective_alpha") == pytest.approx(expected, rel=0.03)
+    assert told.named("neftune.verified")
+
+
+def test_noise_on_a_sphere_has_one_norm_and_is_recorded(trained):
+    told = trained(alpha=5.0, noise={"distribution": "sphere"})
+
+    assert told.series("noise_effective_alpha") == pytest.approx([5.0] * 4, rel=1e-5)
+    assert told.named("neftune.verified")
+
+
+def test_noise_scaled_by_the_width_of_the_batch_is_weaker_for_short_examples(trained):
+    padded = {"packing": "off", "micro_batch_size": 8}
+    by_length = trained(alpha=5.0, training=padded)
+    by_width = trained(alpha=5.0, training=padded, noise={"scale": "batch_width"})
+
+    assert max(by_width.series("noise_effective_alpha")) < 0.95 * min(
+        by_length.series("noise_effective_alpha")
+    )
+    assert by_width.named("neftune.verified")
+
+
+@pytest.mark.parametrize("target", ["prompt", "response"])
+def test_noise_on_a_part_of_each_example_is_weaker_over_the_whole(target, trained):
+    told = trained(alpha=5.0, noise={"target": target})
+
+    assert 0.5 < max(told.series("noise_effective_alpha")) < 4.8
+    assert told.named("neftune.verified")
 
 
 def test_evaluation_never_sees_noise(trained):
@@ -236,8 +286,10 @@ def test_micro_batches_decide_nothing(method, trained):
 
 
 def test_an_open_micro_batch_is_made_for_the_longest_examples(trained):
-    assert trained().outcome.resolved["micro_batch_size"] == 8  # the whole step
-    assert trained(training={"max_length": 512}).outcome.resolved["micro_batch_size"] == 4
+    short, long = (trained(training={"packing": "off", "max_length": length}) for length in (128, 512))
+
+    assert short.outcome.resolved["micro_batch_size"] == 8  # the whole step
+    assert long.outcome.resolved["micro_batch_size"] == 4
 
 
 def test_the_same_spec_gives_the_same_bits_and_another_seed_does_not(trained):
@@ -347,7 +399,10 @@ def test_rows_that_are_cut_are_told_with_their_number(trained):
 
     told = trained(rows=rows, training={"max_length": 64})
 
-    assert "2 rows were cut at 64 tokens" in told.named("run.planned")[0]["warnings"]
+    assert (
+        "2 examples were cut at 64 tokens; 2 of them lost their end-of-text token"
+        in (told.named("run.planned")[0]["warnings"])
+    )
 
 
 def test_a_model_that_multiplies_its_embedding_sees_the_noise_that_was_asked_for(tmp_path, trained):
