@@ -9,6 +9,8 @@ Axes: B rows of a batch, T its width, P places (B * T), N tokens, D channels, S 
 
 # ruff: noqa: N803, N806, N815 - a tensor's name ends with its axes
 
+import math
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -21,6 +23,7 @@ from neftune_core.noise.distributions import gaussian, parts, uniform
 
 NUMBERS = 1 << 31  # seeds and epochs lie below
 _HAS_TRITON = find_spec("triton") is not None
+_INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"  # Triton's own switch: kernels run on the CPU
 
 Stream = tuple[int, int]  # seed and epoch
 Values = Callable[[Stream, Tensor, Tensor, int], Tensor]
@@ -50,6 +53,8 @@ def draw(  # noqa: PLR0913, PLR0917 - an operator takes tensors and numbers, no 
     if not 0 <= epoch < NUMBERS:
         raise ValueError(f"The epoch is {epoch}; it must lie in 0..{NUMBERS - 1}.")
     shape = (*segment_BT.shape, width)
+    if not 0 <= float(strength) < math.inf:  # nor is NaN
+        raise ValueError(f"The noise has strength {float(strength)}; it must be finite and not negative.")
     magnitude = alpha * float(strength)
     if magnitude == 0:
         return torch.zeros(shape, dtype=torch.float32, device=device)
@@ -114,8 +119,8 @@ class _Places:
 
 
 def _uniform(stream: Stream, places: _Places, chosen_P: Tensor | None, bound_S: Tensor) -> Tensor:
-    if places.device.type == "cuda" and _HAS_TRITON:
-        from neftune_core.noise import philox_triton  # noqa: PLC0415 - only where there is a GPU
+    if _HAS_TRITON and (places.device.type == "cuda" or _INTERPRETED):
+        from neftune_core.noise import philox_triton  # noqa: PLC0415 - slow, and not everywhere
 
         return philox_triton.uniform(
             stream, *places.marked(chosen_P), bound_S.float().to(places.device), places.width

@@ -58,7 +58,7 @@ def interleaved(words: Words) -> Tensor:
 
 
 def to_unit(words: Tensor) -> Tensor:
-    """Map words, given as int32 or int64 with the same low bits, to fp32 in (-1, 1): odd multiples of 2**-24.
+    """Map 32-bit words, held in int32 with the same bits, to fp32 in (-1, 1): odd multiples of 2**-24.
 
     Symmetric about zero and exact in fp32; -1, 0 and 1 never come out.
     """
