@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 _ENVIRONMENT = {
     "OMP_WAIT_POLICY": "PASSIVE",  # idle threads that spin cost minutes on a busy small machine
@@ -57,10 +58,18 @@ def parser() -> argparse.ArgumentParser:
     asked.add_argument(
         "--messages", metavar="JSON", help='turns, such as [{"role": "user", "content": "Hi"}]'
     )
-    generate.add_argument("--template", default="auto", choices=["auto", "alpaca", "vicuna", "chat", "plain"])
-    generate.add_argument("--max-new-tokens", type=int, default=128, metavar="N")
     generate.add_argument(
-        "--repetition-penalty", type=float, default=1.0, metavar="X", help="the paper used 1.2"
+        "--template",
+        default="auto",
+        choices=["auto", "alpaca", "alpaca-newline", "vicuna", "chat", "plain"],
+        help="alpaca-newline ends the prompt with a newline, as the paper's evaluation did",
+    )
+    generate.add_argument("--max-new-tokens", type=int, metavar="N", help="128 where nothing is said")
+    generate.add_argument("--repetition-penalty", type=float, metavar="X", help="1 where nothing is said")
+    generate.add_argument(
+        "--paper",
+        action="store_true",
+        help="decode as the paper: repetition penalty 1.2, at most 2048 tokens with the prompt",
     )
     return top
 
@@ -72,9 +81,22 @@ def _file(named: str) -> Path:
     return path
 
 
+def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    top = parser()
+    asked = top.parse_args(arguments)
+    if asked.command == "generate" and asked.paper and _given(asked):
+        top.error("--paper says how to decode; leave out --max-new-tokens and --repetition-penalty")
+    return asked
+
+
+def _given(asked: argparse.Namespace) -> dict[str, Any]:
+    decoding = {name: getattr(asked, name) for name in ("max_new_tokens", "repetition_penalty")}
+    return {name: value for name, value in decoding.items() if value is not None}
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line asks and give the exit status."""
-    asked = parser().parse_args(arguments)
+    asked = _parsed(arguments)
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     if asked.command == "run":
@@ -91,7 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             asked.adapter,
             generate.conversations(asked.prompt, asked.messages),
             asked.template,
-            generate.Decoding(asked.max_new_tokens, asked.repetition_penalty),
+            generate.PAPER if asked.paper else generate.Decoding(**_given(asked)),
         )
     except CoreError as error:
         sys.stderr.write(f"{error.code}: {error}\n")

@@ -19,15 +19,30 @@ from neftune_core.prompts_spans import Span
 from neftune_core.rows import Message, Row
 from neftune_core.tokenise import beginning, encoded, special_ids
 
-Asked = Literal["auto", "alpaca", "vicuna", "chat", "plain"]
+Asked = Literal["auto", "alpaca", "alpaca-newline", "vicuna", "chat", "plain"]
 
 
 @dataclass(frozen=True)
 class Decoding:
-    """How an answer is decoded. The paper's penalty is 1.2; without one, weak models repeat themselves."""
+    """How an answer is decoded, always greedily; without a penalty, weak models repeat themselves.
 
-    max_new_tokens: int = 128
+    ``max_total_tokens`` limits prompt and answer together.
+    """
+
+    max_new_tokens: int | None = 128
     repetition_penalty: float = 1.0
+    max_total_tokens: int | None = None
+
+    def room(self, prompt: int, positions: int | None) -> int:
+        """Give how many new tokens may follow a prompt of so many on a model of so many positions."""
+        total = min(limit for limit in (self.max_total_tokens, positions, sys.maxsize) if limit is not None)
+        if prompt >= total:
+            raise SpecError(f"The prompt has {prompt} tokens, and it has to be shorter than {total}.")
+        return min(total - prompt, total if self.max_new_tokens is None else self.max_new_tokens)
+
+
+# As in the paper's evaluation. Sampling was off there, so its temperature and top_p did nothing.
+PAPER = Decoding(max_new_tokens=None, repetition_penalty=1.2, max_total_tokens=2048)
 
 
 class Answerer:
@@ -38,7 +53,12 @@ class Answerer:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
         self.model = load_base(model_dir, Numerics(device, dtype, autocast=False, quantization=None))
-        self.template = prompts.resolve_template(template, "messages", bool(self.tokenizer.chat_template))
+        self.template: prompts.PromptTemplate = (
+            template
+            if template == "alpaca-newline"
+            else prompts.resolve_template(template, "messages", bool(self.tokenizer.chat_template))
+        )
+        self._positions = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
         self._stops = self._stop_ids()
 
     def adapt(self, adapter: Path) -> None:
@@ -55,7 +75,7 @@ class Answerer:
             input_ids=ids,
             attention_mask=torch.ones_like(ids),
             do_sample=False,
-            max_new_tokens=decoding.max_new_tokens,
+            max_new_tokens=decoding.room(len(prompt), self._positions),
             repetition_penalty=decoding.repetition_penalty,
             eos_token_id=self._stops,
             pad_token_id=self.tokenizer.pad_token_id or 0,
@@ -72,7 +92,7 @@ class Answerer:
     def _stop_ids(self) -> list[int]:
         """Find the tokens that end an answer: the template's own end, and what the model knows as one."""
         said = Row("messages", messages=(Message("user", "A"), Message("assistant", "B")))
-        spans = prompts.render(said, self.template, self.tokenizer)
+        spans = prompts.render(said, prompts.trained_by(self.template), self.tokenizer)
         [text] = encoded([(0, spans)], self.tokenizer)
         known = self.model.generation_config.eos_token_id
         stops = set(text.ids[text.trained].tolist()) & set(special_ids(self.tokenizer))

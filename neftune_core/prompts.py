@@ -15,6 +15,8 @@ from neftune_core.prompts_text import answer_text, asked, tools_text
 from neftune_core.rows_canonical import Message, Row
 
 Template = Literal["alpaca", "vicuna", "chat", "plain"]
+# The paper's evaluation asked with a newline after "### Response:" that its training never had.
+PromptTemplate = Template | Literal["alpaca-newline"]
 
 ALPACA_WITH_INPUT = (
     "Below is an instruction that describes a task, paired with an input that provides further context. "
@@ -28,6 +30,11 @@ VICUNA_SYSTEM = (
     "A chat between a curious user and an artificial intelligence assistant. "
     "The assistant gives helpful, detailed, and polite answers to the user's questions."
 )
+
+
+def trained_by(template: PromptTemplate) -> Template:
+    """Give the template whose training such a prompt is for."""
+    return "alpaca" if template == "alpaca-newline" else template
 
 
 def resolve_template(name: str, source_format: str, has_chat_template: bool) -> Template:
@@ -61,18 +68,20 @@ def render(
     return _tidy(_renderer(template)(row, tokenizer, Wish(everything=train_on == "all")))
 
 
-def render_prompt(row: Row, template: Template, tokenizer: TokenizerLike) -> list[Span]:
+def render_prompt(row: Row, template: PromptTemplate, tokenizer: TokenizerLike) -> list[Span]:
     """Give the spans that a model continues with its next turn: for generating, never for training.
 
-    Answers at the end of the row are left out: they are what the model is asked for.
+    Answers at the end of the row are left out: they are what the model is asked for. ``alpaca-newline``
+    differs from ``alpaca`` by the one newline at the end, and is for reproducing the paper's answers.
     """
     if row.kind == "text":
         return _tidy([Span(row.text)])
     messages = row.messages
     while messages and messages[-1].role == "assistant":
         messages = messages[:-1]
-    spans = _renderer(template)(replace(row, messages=messages), tokenizer, Wish(opened=True))
-    return _tidy(Span(span.text, special=span.special) for span in spans)
+    spans = _renderer(trained_by(template))(replace(row, messages=messages), tokenizer, Wish(opened=True))
+    newline = [Span("\n", special=True)] if template == "alpaca-newline" else []
+    return _tidy(Span(span.text, special=span.special) for span in (*spans, *newline))
 
 
 Renderer = Callable[[Row, TokenizerLike, Wish], Iterable[Span]]

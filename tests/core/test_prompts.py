@@ -205,6 +205,14 @@ def test_a_prompt_is_the_beginning_of_what_was_trained(template):
     assert not any(span.trained for span in prompt)
 
 
+def test_the_paper_asked_with_a_newline_that_training_never_had():
+    row = talk(("user", "q1"), ("assistant", "a1"))
+    asked = render_prompt(row, "alpaca-newline", Tokenizer())
+    assert text(asked) == text(render_prompt(row, "alpaca", Tokenizer())) + "\n"
+    assert text(asked).endswith("### Response:\n")
+    assert asked[-1].special
+
+
 @pytest.mark.parametrize("template", BUILT_IN)
 def test_the_token_that_begins_a_text_is_left_to_who_encodes(template):
     tokenizer = Tokenizer(eos="</s>", bos="<s>")
