@@ -135,7 +135,7 @@ class Walk:
             "noise_ratio": reading.ratio,
         }
         try:
-            self._noise_guard.saw(self.trainee.stepper.share(step), reading, strength)
+            self._noise_guard.saw(step.examples, reading, strength)
             self._skips.saw(step, taken)
         except CoreError:
             self._reporter.metrics(step.number, values)

@@ -8,6 +8,7 @@ Axes: B rows of a batch, T its width, D channels, N = B * T places, S examples (
 # ruff: noqa: N803, N806, N815 - a tensor's name ends with its axes
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -43,6 +44,31 @@ class Reading:
         """Give noise over embeddings, root mean squares; ``None`` for no number."""
         clean = float(self.clean_S.sum())
         return _number(math.sqrt(float(self.square_S.sum()) / clean)) if clean > 0 else _number(clean)
+
+    def gathered(self, gather: Callable[[Tensor], Tensor]) -> "Reading":
+        """Give what all processes measured; ``gather`` puts their values one after another."""
+        # Keys need all 64 bits, so the float64 columns travel as integers too.
+        bits_S5 = torch.stack(
+            [self.key_S, _bits(self.square_S), _bits(self.clean_S), self.places_S, self.row_S], dim=1
+        )
+        key_S, square_S, clean_S, places_S, row_S = gather(bits_S5.flatten()).view(-1, 5).unbind(1)
+        return Reading(
+            key_S=key_S,
+            square_S=_numbers(square_S),
+            clean_S=_numbers(clean_S),
+            places_S=places_S,
+            row_S=row_S,
+            channels=int(gather(torch.tensor([self.channels])).max()),
+            elsewhere=float(gather(torch.tensor([self.elsewhere], dtype=torch.float64)).max()),
+        )
+
+
+def _bits(values_S: Tensor) -> Tensor:
+    return values_S.to(torch.float64).view(torch.int64)
+
+
+def _numbers(bits_S: Tensor) -> Tensor:
+    return bits_S.contiguous().view(torch.float64)
 
 
 def _number(value: float) -> float | None:
