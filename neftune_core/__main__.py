@@ -41,6 +41,16 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--model-dir", type=Path, metavar="DIR", help="the base model; else sought under MODELS_DIRS"
     )
+    run.add_argument(
+        "--checkpoints",
+        action="store_true",
+        help="save OUT_DIR/checkpoints/step-… by training.save_every, and when stopped",
+    )
+    run.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on from the newest whole checkpoint there, to the same result; implies --checkpoints",
+    )
     run.add_argument("--report-fd", type=int, metavar="N", help="speak JSON lines on this file descriptor")
     generate = commands.add_parser(
         "generate",
@@ -102,7 +112,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if asked.command == "run":
         from neftune_core.runner import Errand, run_job  # noqa: PLC0415 - after the environment, not for --help
 
-        errand = Errand(asked.spec, asked.rows, asked.out, asked.validation_rows, asked.model_dir)
+        errand = Errand(
+            asked.spec,
+            asked.rows,
+            asked.out,
+            asked.validation_rows,
+            asked.model_dir,
+            checkpoints=asked.checkpoints,
+            resume=asked.resume,
+        )
         return run_job(errand, asked.report_fd)
     from neftune_core import generate  # noqa: PLC0415 - as above
     from neftune_core.errors import CoreError  # noqa: PLC0415 - as above

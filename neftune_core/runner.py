@@ -18,7 +18,8 @@ from pydantic import ValidationError
 from neftune_core import messages
 from neftune_core.catalog import Catalog
 from neftune_core.errors import CoreError, ModelNotAvailable, SpecError, SupervisorLost
-from neftune_core.reporters import PipeReporter, TerminalReporter
+from neftune_core.launched import Place, place_in
+from neftune_core.reporters import PipeReporter, SilentReporter, TerminalReporter
 from neftune_core.rows import Row, read_rows
 from neftune_core.sampling import held_out
 from neftune_core.spec import JobSpec
@@ -53,16 +54,24 @@ class Errand:
     out: Path
     validation_rows: Path | None = None
     model_dir: Path | None = None
+    checkpoints: bool = False
+    resume: bool = False  # from the newest checkpoint; where there is none, from the beginning
+
+
+_Reporter = PipeReporter | TerminalReporter | SilentReporter
 
 
 def run_job(errand: Errand, report_fd: int | None) -> int:
     """Run the job and give the exit status; whatever goes wrong is told before."""
     stop = StopFlag()
     stop.listen()
-    reporter = TerminalReporter() if report_fd is None else PipeReporter(report_fd, errand.out)
+    reporter: _Reporter = TerminalReporter() if report_fd is None else PipeReporter(report_fd, errand.out)
     try:
         try:
-            return _run(errand, reporter, stop)
+            place = place_in(os.environ)
+            if not place.leads:
+                reporter = SilentReporter(place.rank)
+            return _run(errand, place, reporter, stop)
         except SupervisorLost:
             raise
         except CoreError as error:
@@ -78,21 +87,29 @@ def run_job(errand: Errand, report_fd: int | None) -> int:
     return messages.EXIT_FAILED
 
 
-def _run(errand: Errand, reporter: PipeReporter | TerminalReporter, stop: StopFlag) -> int:
+def _run(errand: Errand, place: Place, reporter: _Reporter, stop: StopFlag) -> int:
     spec = read_spec(errand.spec)
     errand.out.mkdir(parents=True, exist_ok=True)
     base = errand.model_dir or _find(spec)
     rows = list(read_rows(errand.rows))
     train_rows, eval_rows = _split(spec, rows, errand.validation_rows)
 
-    from neftune_core import model, record, train  # noqa: PLC0415 - torch comes with it, after all that may refuse
+    # torch comes with it, after all that may refuse
+    from neftune_core import model, progress, ranks, record, train  # noqa: PLC0415 - as told
 
     model.hush_libraries()
-    outcome = train.run(spec, train_rows, eval_rows, errand.out, base, reporter, stop)
+    wanted = progress.Wanted(errand.out / "checkpoints", errand.resume)
+    checkpoints = wanted if errand.checkpoints or errand.resume else None
+    with ranks.joined(place) as together:
+        outcome = train.run(
+            spec, train_rows, eval_rows, errand.out, base, reporter, stop, together, checkpoints=checkpoints
+        )
     if outcome.stopped:
         return messages.EXIT_STOPPED
+    if not place.leads:
+        return messages.EXIT_OK
     record_path = errand.out / "record.json"
-    record.write(record_path, spec, outcome, record.Sources(base, errand.rows, len(rows)))
+    record.write(record_path, spec, outcome, record.Sources(base, errand.rows, len(rows)), place.world)
     reporter.artifact(outcome.kind, outcome.folder)
     reporter.artifact("record", record_path)
     reporter.event("run.completed", {**outcome.final, "total_steps": outcome.resolved["total_steps"]})

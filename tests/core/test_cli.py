@@ -242,6 +242,34 @@ def test_asked_to_stop_it_stops_between_steps_with_its_own_status(base, rows, tm
     assert not [message for message in told if isinstance(message, messages.Artifact | messages.Failed)]
 
 
+def test_stopped_with_checkpoints_another_process_goes_on_to_the_same_bytes(base, rows, tmp_path):
+    options = {"alpha": 10.0, "lora": {"lora_dropout": 0.1}, "training": {"max_steps": 120, "batch_size": 2}}
+    spec = write_spec(tmp_path, validation={"split": 0.2}, **options)
+    given = ["run", spec, rows]
+
+    def stop(process, message):
+        if isinstance(message, messages.Metric) and message.step == 1:
+            process.send_signal(signal.SIGTERM)
+
+    status, told, _ = reported(*given, tmp_path / "out", "--model-dir", base, "--checkpoints", during=stop)
+    [saved] = [message for message in told if isinstance(message, messages.Checkpoint)]
+    resumed, then = reported_here(*given, tmp_path / "out", "--model-dir", base, "--resume")
+    _, whole = reported_here(*given, tmp_path / "whole", "--model-dir", base)
+
+    assert (status, resumed) == (messages.EXIT_STOPPED, messages.EXIT_OK)
+    assert saved.path == f"checkpoints/step-{saved.step:08d}"
+    steps = [message.step for message in [*told, *then] if isinstance(message, messages.Metric)]
+    assert steps == list(range(121))
+    adapters = [
+        (tmp_path / out / "adapter/adapter_model.safetensors").read_bytes() for out in ("out", "whole")
+    ]
+    assert adapters[0] == adapters[1]
+    # Unasked nothing is kept, and nothing is said of checkpoints
+    assert not (tmp_path / "whole" / "checkpoints").exists()
+    assert not [message for message in whole if isinstance(message, messages.Checkpoint)]
+    assert {path.name for path in (tmp_path / "whole").iterdir()} == {"adapter", "record.json"}
+
+
 def test_it_ends_when_nobody_listens_any_more(base, rows, tmp_path):
     spec = write_spec(tmp_path, training={"max_steps": 10_000})
     reads, writes = os.pipe()
