@@ -101,7 +101,9 @@ class NoiseGuard:
         """Take a step's examples and measurement; raise :class:`NeftuneMisapplied` when it is not alpha's."""
         if self._check is None:
             return
-        dues = [Due(example.key, len(example.ids), noised_tokens(example, self._target)) for example in examples]
+        dues = [
+            Due(example.key, len(example.ids), noised_tokens(example, self._target)) for example in examples
+        ]
         self._check.add(reading, dues, strength)
         if self._check.enough:
             self.finished()

@@ -141,8 +141,8 @@ class NoisyEmbeddings:
 def noisy_embeddings(model: nn.Module, noise: Noise) -> Iterator[NoisyEmbeddings]:
     """Attach the noise to the model's token embedding inside this block, and always detach it.
 
-    ``model`` may be wrapped (PEFT, ``DistributedDataParallel``, ``torch.compile``). Nothing is noised until the
-    caller says what a batch looks like (:meth:`NoisyEmbeddings.during`). With ``alpha == 0`` nothing is
+    ``model`` may be wrapped (PEFT, ``DistributedDataParallel``, ``torch.compile``). Nothing is noised until
+    the caller says what a batch looks like (:meth:`NoisyEmbeddings.during`). With ``alpha == 0`` nothing is
     hooked and no number is drawn, so a control run is bit for bit the plain run. A second attachment is
     refused, and so is the library's own noise: noise on noise is not the noise that was asked for.
     """
@@ -191,7 +191,7 @@ def _refuse_other_noise(model: nn.Module) -> None:
 
 @torch.library.custom_op("neftune::noised", mutates_args=(), tags=(torch.Tag.cudagraph_unsafe,))
 def _noised(embeds_BTD: Tensor, number: int, learning: bool) -> Tensor:
-    """Do what the hook does, when compiled code runs; a recorded CUDA graph would replay one batch's noise."""
+    """Do what the hook does when compiled code runs; a recorded CUDA graph would replay one batch's noise."""
     attached = _attached.get(number)
     noised_BTD = attached.noised(embeds_BTD, learning) if attached is not None else None
     return embeds_BTD.clone() if noised_BTD is None else noised_BTD

@@ -74,8 +74,8 @@ class Passage:
                 "does not pass it on in proportion" if self.factor is None else f"multiplies it by {done:.4g}"
             )
             raise NeftuneMisapplied(
-                f"The model is known to multiply its token embedding by {declared:.4g} afterwards, but measured "
-                f"at its first layer it {found}; the noise would not be that of alpha."
+                f"The model is known to multiply its token embedding by {declared:.4g} afterwards, but "
+                f"measured at its first layer it {found}; the noise would not be that of alpha."
             )
 
 

@@ -7,8 +7,6 @@ length there shows here. An example of L real tokens, n of which get noise, has 
 Knows readings and options. Knows nothing of models or batches.
 """
 
-# ruff: noqa: N803, N806 - a tensor's name ends with its axes
-
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -87,7 +85,8 @@ class Verification:
 
     def _relative_variance(self, due: Due, channels: int) -> float:
         """Give the variance of an example's squared norm by chance, relative to its expectation squared."""
-        if self._noise.distribution == "sphere":  # the whole norm is fixed; chance only shares it among the tokens
+        if self._noise.distribution == "sphere":
+            # The whole norm is fixed; chance only shares it among the tokens.
             return 2 * (due.length - due.noised) / (due.noised * (due.length * channels + 2))
         return (2.0 if self._noise.distribution == "gaussian" else 0.8) / (due.noised * channels)
 
