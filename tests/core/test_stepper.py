@@ -4,10 +4,11 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from neftune_core.batches import Arrangement, steps
+from neftune_core.batches import Arrangement, lay, steps
 from neftune_core.errors import OutOfMemory
 from neftune_core.losses import LossHead, TokenLosses
 from neftune_core.noise import Noise, noisy_embeddings
+from neftune_core.packed_attention import use_packed_attention
 from neftune_core.spec import TrainingSpec
 from neftune_core.stepper import Stepper
 from tests.core.test_batches import make_examples
@@ -35,8 +36,9 @@ def base(tmp_path_factory):
     return make_base(tmp_path_factory.mktemp("base"))
 
 
-def take(base, rows, training=TrainingSpec()):  # noqa: B008 - frozen
+def take(base, rows, training=TrainingSpec(), arrangement=Arrangement(8, 0)):  # noqa: B008 - frozen
     model = AutoModelForCausalLM.from_pretrained(base)
+    use_packed_attention(model, CPU)
     [step] = steps(make_examples(8), batch_size=8, total_steps=1, seed=1)
     with noisy_embeddings(model, Noise(5.0, 1)) as noisy:
         stepper = Stepper(
@@ -44,21 +46,64 @@ def take(base, rows, training=TrainingSpec()):  # noqa: B008 - frozen
             SmallDevice(model, rows),
             noisy,
             training,
-            arrangement=Arrangement(8, 0),
+            arrangement=arrangement,
         )
         taken = stepper.take(step, 1e-3)
         examples = len(noisy.meter.read().square_S)
     return taken, stepper.arrangement.micro_batch_size, examples
 
 
-def test_out_of_memory_halves_an_open_micro_batch_once_and_changes_nothing(base):
-    halved, size, examples = take(base, rows=4)
+@pytest.mark.parametrize("rows", ["right", "packed"])
+def test_out_of_memory_halves_an_open_micro_batch_once_and_changes_nothing(rows, base):
+    halved, size, examples = take(base, rows=4, arrangement=Arrangement(8, 0, rows))
     whole, _, _ = take(base, rows=8)
 
     assert size == 4
     assert examples == 8  # what the failed attempt measured is forgotten
     assert halved.loss == pytest.approx(whole.loss, rel=1e-6)
     assert halved.grad_norm == pytest.approx(whole.grad_norm, rel=1e-5)
+
+
+def test_a_packed_row_is_halved_by_its_tokens_too(base):
+    class Narrow(LossHead):
+        def __call__(self, batch):
+            if batch.ids_BT.numel() > 200:
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+            return super().__call__(batch)
+
+    model = AutoModelForCausalLM.from_pretrained(base)
+    use_packed_attention(model, CPU)
+    [step] = steps(make_examples(8), batch_size=8, total_steps=1, seed=1)
+    arrangement = Arrangement(8, 0, "packed", row_tokens=400)
+    with noisy_embeddings(model, Noise(5.0, 1)) as noisy:
+        stepper = Stepper(model, Narrow(model, CPU), noisy, TrainingSpec(), arrangement=arrangement)
+        taken = stepper.take(step, 1e-3)
+
+    assert stepper.arrangement == Arrangement(4, 0, "packed", row_tokens=200)
+    assert taken.loss == pytest.approx(take(base, rows=8)[0].loss, rel=1e-6)
+
+
+def test_the_papers_loss_is_the_mean_of_its_micro_batches_means(base):
+    """And so are the gradients, whatever the micro-batches' sizes: here 3, 3 and 2 examples."""
+    training = TrainingSpec(loss_reduction="micro_batch", micro_batch_size=3, max_grad_norm=None)
+    model = AutoModelForCausalLM.from_pretrained(base)
+    [step] = steps(make_examples(8), batch_size=8, total_steps=1, seed=1)
+    head, losses = LossHead(model, CPU), []
+    for start in (0, 3, 6):
+        batch = lay(step.examples[start : start + 3], Arrangement(3, 0))
+        losses.append(head(batch).loss_M)
+    mean_of_means = torch.stack([loss_M.mean() for loss_M in losses]).mean()
+    mean_of_means.backward()
+    squares = [parameter.grad.square().sum() for parameter in model.parameters()]
+    model.zero_grad()
+
+    with noisy_embeddings(model, Noise(0.0, 1)) as noisy:
+        arrangement = Arrangement(3, 0, in_order=True)
+        taken = Stepper(model, head, noisy, training, arrangement=arrangement).take(step, 1e-3)
+
+    assert taken.loss == pytest.approx(float(mean_of_means.detach()), rel=1e-6)
+    assert taken.grad_norm == pytest.approx(float(torch.stack(squares).sum().sqrt()), rel=1e-5)
+    assert taken.loss != pytest.approx(float(torch.cat(losses).mean().detach()), rel=1e-4)
 
 
 def test_what_does_not_fit_then_fails_with_the_way_out(base):

@@ -12,6 +12,7 @@ from neftune_core.batches import Arrangement, arrange, steps
 from neftune_core.errors import NonFiniteLoss, NoTrainableTokens, SpecError
 from neftune_core.losses import LossHead
 from neftune_core.model import load_base, load_tokenizer, make_trainable, numerics_for
+from neftune_core.packed_attention import use_packed_attention
 from neftune_core.prompts import render
 from neftune_core.rows import Message, Row
 from neftune_core.tokenise import prepare
@@ -31,8 +32,10 @@ pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:Futu
 # Four losses of the tiny model at seed 42. A change that should not alter results leaves them alone; a
 # change that should says why in the same commit.
 GOLDEN = {
-    0.0: [6.53257893948328, 6.173131538975623, 5.885726882293161, 5.777924475043711],
-    5.0: [6.3532259577796575, 6.142051696777344, 5.872125773303277, 5.817239698737558],
+    ("lora", 0.0): [6.53257893948328, 6.173131538975623, 5.885726882293161, 5.777924475043711],
+    ("lora", 5.0): [6.3532259577796575, 6.142051696777344, 5.872125773303277, 5.817239698737558],
+    ("qlora", 0.0): [6.500415580613272, 6.183019345806491, 5.939958361397802, 5.822611163360904],
+    ("qlora", 5.0): [6.341971482549395, 6.1592805923954135, 5.93242151969302, 5.857155674635762],
 }
 
 
@@ -66,9 +69,12 @@ def trained(base, tmp_path):
     return run
 
 
-@pytest.mark.parametrize("alpha", [0.0, 5.0])
-def test_first_losses_are_the_golden_ones(alpha, trained):
-    assert trained(alpha=alpha).series("train_loss") == pytest.approx(GOLDEN[alpha], rel=1e-5)
+@pytest.mark.parametrize("packing", ["off", "on"])
+@pytest.mark.parametrize(("method", "alpha"), GOLDEN)
+def test_first_losses_are_the_golden_ones(method, alpha, packing, trained):
+    told = trained(method=method, alpha=alpha, training={"packing": packing})
+
+    assert told.series("train_loss") == pytest.approx(GOLDEN[method, alpha], rel=1e-5)
 
 
 def test_each_step_tells_everything_in_one_line(trained):
@@ -122,13 +128,14 @@ def test_training_lowers_the_loss_of_rows_never_seen(trained):
 # Alpha
 
 
-def test_alpha_zero_is_the_plain_loop_bit_for_bit_with_dropout_on(base, trained):
+@pytest.mark.parametrize("rows", ["right", "packed"])
+def test_alpha_zero_is_the_plain_loop_bit_for_bit_with_dropout_on(rows, base, trained):
     """The noise's code takes no part: this loop does not import it, and the run measures between steps."""
     spec = make_spec(
         alpha=0.0,
         lora={"lora_dropout": 0.1},  # whose masks depend on how rows lie
         noise={"clean_loss_every": 1},
-        training={"seed": 7, "packing": "off"},
+        training={"seed": 7, "packing": "on" if rows == "packed" else "off"},
     )
 
     tokenizer, numerics = load_tokenizer(base), numerics_for(spec)
@@ -136,6 +143,7 @@ def test_alpha_zero_is_the_plain_loop_bit_for_bit_with_dropout_on(base, trained)
         ((number, render(row, "chat", tokenizer)) for number, row in enumerate(make_rows(24))), tokenizer, 128
     ).examples
     model = load_base(base, numerics)
+    assert rows == "right" or use_packed_attention(model, numerics.device) is None
     torch.manual_seed(7)
     model = make_trainable(model, spec)
     head = LossHead(model, torch.device("cpu"))
@@ -145,7 +153,7 @@ def test_alpha_zero_is_the_plain_loop_bit_for_bit_with_dropout_on(base, trained)
     plain = {name: [] for name in ("train_loss", "token_accuracy", "grad_norm", "learning_rate")}
     model.train()
     for step in steps(examples, 8, 4, 7):
-        [batch] = arrange(step.examples, Arrangement(8, 0))
+        [batch] = arrange(step.examples, Arrangement(8, 0, rows))
         told = head(batch)
         losses = told.loss_M
         (losses.sum() / len(losses)).backward()
