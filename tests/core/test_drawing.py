@@ -251,7 +251,7 @@ def test_noise_in_bf16_is_added_in_fp32_and_cast_once():
 
 
 def test_noise_on_bf16_embeddings_has_no_bias():
-    # Given four million values, enough to see the -0.33 % of the bound by which noise drawn in bf16 is off
+    # Given four million values, enough to see what noise drawn in bf16 is off: -0.33 % of its spread
     noise, layout = Noise(5.0, 1), padded(*[64] * 1000)
 
     noised, exact = apply(torch.zeros(1000, 64, 64, dtype=torch.bfloat16), noise, layout, 0)
