@@ -40,8 +40,8 @@ class Sources:
     rows: int
 
 
-def write(path: Path, spec: JobSpec, outcome: "Outcome", sources: Sources) -> None:
-    """Write ``record.json``."""
+def write(path: Path, spec: JobSpec, outcome: "Outcome", sources: Sources, processes: int = 1) -> None:
+    """Write ``record.json``; ``processes`` tells how many shared the job."""
     resolved = dict(outcome.resolved)
     record = {
         "spec": spec.model_dump(mode="json"),
@@ -59,7 +59,7 @@ def write(path: Path, spec: JobSpec, outcome: "Outcome", sources: Sources) -> No
             "eval_rows": resolved["eval_rows"],
         },
         "versions": versions(),
-        "hardware": hardware(),
+        "hardware": {**hardware(), "processes": processes},
         "seed": spec.training.seed,
         "noise": dict(outcome.noise),
         "probe": dict(outcome.probe),

@@ -100,6 +100,8 @@ class _Run:
         self.progress = checkpoints and Progress(
             checkpoints, self.spec, self.material, self.numerics.precision, self.reporter
         )
+        begun = self.progress.begun.step if self.progress and self.progress.begun else None
+        self.ranks.refuse_if_different({"the checkpoint they found": repr(begun).encode()})
         self._load()
         ids, device = probe_ids(self.material.tokenizer), self.numerics.device
         base_logits = probe_logits(self.base, ids, device)
