@@ -101,7 +101,8 @@ class NoiseMeter:
         examples = len(layout.length_S)
         by_example_3S = by_place_3N.new_zeros(3, max(examples, 1)).index_add_(1, segment_N, by_place_3N)
         self._measured.append(by_example_3S[:, :examples])
-        self._elsewhere.append(torch.where(chosen_N, 0.0, noise_N).amax())
+        # What is no number without noise either tells nothing.
+        self._elsewhere.append(torch.where(chosen_N | clean_N.isfinite().logical_not(), 0.0, noise_N).amax())
         self._keys.append(layout.key_S)
         self._rows.append(torch.full_like(layout.key_S, segment_BT.shape[-1]))
         self._channels = embeds_BTD.shape[-1]

@@ -1,14 +1,11 @@
-"""How noise reaches a model and how it is measured there."""
-
-import math
+"""How noise is put on a model and taken off: where it is on, and what is refused."""
 
 import pytest
 import torch
 from torch import nn
 
 from neftune_core.errors import NeftuneMisapplied
-from neftune_core.noise import Noise, later_multiplier, noisy_embeddings
-from neftune_core.noise.meter import Verification
+from neftune_core.noise import Noise, noisy_embeddings
 from tests.core.test_drawing import padded
 
 
@@ -120,77 +117,3 @@ def test_a_model_that_passes_its_embedding_by_is_found_out():
         noisy.during(padded(6), 0),
     ):
         torch.nn.functional.embedding(torch.arange(6), model.embed.weight)
-
-
-def test_a_later_multiplier_is_divided_out():
-    class Granite:
-        model_type = "granite"
-        embedding_multiplier = 12.0
-
-    class Other(Granite):
-        model_type = "llama"
-
-    assert later_multiplier(Granite()) == 12.0
-    assert later_multiplier(Other()) == 1.0
-    assert Noise(5.0, 1, later_multiplier=12.0).bound(100, 64) == pytest.approx(0.0625 / 12)
-
-
-# Measuring
-
-
-def measured(model, noise, layout, alpha=5.0):
-    ids = torch.zeros(layout.segment_BT.shape, dtype=torch.int64)
-    with noisy_embeddings(model, noise) as noisy:
-        with noisy.during(layout, 0):
-            model(ids)
-        reading = noisy.meter.read()
-    check = Verification(alpha)
-    check.add(reading, int(layout.length_S.sum()), 64)
-    return reading, check
-
-
-def test_the_meter_finds_alpha_and_the_ratio_to_the_embeddings():
-    model, layout = Embedder(), padded(300, 500, 40)
-
-    reading, check = measured(model, Noise(5.0, 1), layout)
-
-    assert reading.effective_alpha == pytest.approx(5.0, rel=0.02)
-    assert reading.on_pads == 0.0
-    noise_rms = math.sqrt(3 * 25.0 / 3 / (840 * 64))  # three examples of energy alpha squared / 3
-    embedding_rms = float(model.embed.weight[0].detach().square().mean().sqrt())
-    assert reading.ratio == pytest.approx(noise_rms / embedding_rms, rel=0.03)
-    assert check.enough
-    assert check.conclude()["effective_alpha"] == pytest.approx(5.0, rel=0.02)
-
-
-def test_a_twelvefold_multiplier_is_measured_where_the_model_sees_it():
-    reading, check = measured(Embedder(), Noise(5.0, 1, later_multiplier=12.0), padded(500))
-
-    assert reading.effective_alpha == pytest.approx(5.0, rel=0.02)
-    check.conclude()
-
-
-def test_noise_scaled_by_the_padded_width_is_found_out():
-    _, check = measured(Embedder(), Noise(5.0, 1, scale="batch_width"), padded(100, 500))
-
-    with pytest.raises(NeftuneMisapplied, match="alpha 5 was asked for"):
-        check.conclude()
-
-
-def test_noise_on_fewer_tokens_than_the_examples_have_is_found_out():
-    layout = padded(100, 200)
-    model = Embedder()
-    with noisy_embeddings(model, Noise(5.0, 1)) as noisy:
-        with noisy.during(layout, 0):
-            model(torch.zeros(2, 200, dtype=torch.int64))
-        reading = noisy.meter.read()
-
-    with pytest.raises(NeftuneMisapplied, match="values were noised"):
-        Verification(5.0).add(reading, real_tokens=301, width=64)
-
-
-def test_few_elements_are_not_enough_to_judge():
-    _, check = measured(Embedder(), Noise(5.0, 1), padded(2))
-
-    assert not check.enough
-    check.conclude()  # what chance allows is no fault
