@@ -12,11 +12,9 @@ from typing import Any
 from neftune_core.spec import JobSpec
 
 
-def save(
-    model: Any, tokenizer: Any, spec: JobSpec, out: Path, facts: Mapping[str, object]
-) -> tuple[str, Path]:
-    """Write the result under ``out`` and give its kind and folder."""
-    kind = "model" if spec.method == "full" else "adapter"
+def save(model: Any, tokenizer: Any, spec: JobSpec, out: Path, card: str) -> tuple[str, Path]:
+    """Write the result with its model card under ``out`` and give its kind and folder."""
+    kind = kind_of(spec)
     folder = out / kind
     folder.mkdir(parents=True, exist_ok=True)
     if kind == "model":
@@ -27,7 +25,7 @@ def save(
         model.save_pretrained(folder, save_embedding_layers=False)
         _name_base(folder / "adapter_config.json", spec)
     tokenizer.save_pretrained(folder)
-    (folder / "README.md").write_text(card(spec, kind, facts), encoding="utf-8")
+    (folder / "README.md").write_text(card, encoding="utf-8")
     return kind, folder
 
 
@@ -39,8 +37,14 @@ def _name_base(path: Path, spec: JobSpec) -> None:
     path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def card(spec: JobSpec, kind: str, facts: Mapping[str, object]) -> str:
-    """Write the model card: what this is, how it was made, how to load it."""
+def kind_of(spec: JobSpec) -> str:
+    """Name what the spec's method leaves: an adapter, or a whole model."""
+    return "model" if spec.method == "full" else "adapter"
+
+
+def card(spec: JobSpec, facts: Mapping[str, object], report: str) -> str:
+    """Write the model card: what this is, how it was made, what it pays, how to load it."""
+    kind = kind_of(spec)
     load = 'model = AutoModelForCausalLM.from_pretrained("<this folder>")'
     if kind == "adapter":
         load = (
@@ -65,6 +69,10 @@ tags: [neftune, {spec.method}]
 | alpha | {spec.alpha:g} |
 | seed | {spec.training.seed} |
 {told}
+
+Losses with noise and dropout off. Best is the step with the lowest held-out loss; saved here is the last.
+
+{report}
 
 ```python
 {imports}from transformers import AutoModelForCausalLM

@@ -80,6 +80,31 @@ def measured(
     }
 
 
+def table(final: Mapping[str, float | None]) -> str:
+    """Lay the report out for the model card."""
+    step = final.get("best_step")
+    of_best = "best" if step is None else f"best (step {step:g})"
+
+    def line(title: str, *names: str) -> str:
+        values = (final.get(name) for name in names)
+        return " | ".join([f"| {title}", *("–" if v is None else f"{v:.4f}" for v in values)]) + " |"
+
+    rows = final.get("clean_train_rows") or 0
+    return "\n".join(
+        [
+            f"| clean loss | base | {of_best} | last |",
+            "|---|---|---|---|",
+            line(
+                f"{rows:g} training rows",
+                "base_clean_train_loss",
+                "best_clean_train_loss",
+                "last_clean_train_loss",
+            ),
+            line("held-out rows", "base_eval_loss", "best_eval_loss", "eval_loss"),
+        ]
+    )
+
+
 def _with_weights(model: nn.Module, file: Path, measure: Callable[[], float | None]) -> float | None:
     """Measure with the weights in a file, and put the model's own back by way of another one."""
     aside = file.with_name(f"{file.stem}-aside.safetensors")

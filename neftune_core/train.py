@@ -16,7 +16,7 @@ from neftune_core import export, model
 from neftune_core.arranging import arrangement_for, described
 from neftune_core.batches import MicroBatch, arrange
 from neftune_core.clean_losses import clean_loss
-from neftune_core.final_report import Best, clean_rows, measured
+from neftune_core.final_report import Best, clean_rows, measured, table
 from neftune_core.guards import NoiseGuard
 from neftune_core.losses import LossHead
 from neftune_core.material import gather
@@ -116,8 +116,8 @@ class _Run:
         self._refuse_if_weights_differ("last weights")
         if not self.ranks.leads:
             return Outcome(stopped=False)
-        facts = {**self.resolved(), **{f"final {name}": value for name, value in self.final.items()}}
-        kind, folder = export.save(self.model, self.material.tokenizer, self.spec, self.workdir, facts)
+        card = export.card(self.spec, self.resolved(), table(self.final))
+        kind, folder = export.save(self.model, self.material.tokenizer, self.spec, self.workdir, card)
         return Outcome(
             stopped=False,
             kind=kind,
