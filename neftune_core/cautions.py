@@ -8,7 +8,12 @@ from collections.abc import Iterator
 from neftune_core.presets import departures
 from neftune_core.spec import ALPHA_UNUSUAL, JobSpec, NoiseSpec
 
-_OF_THE_PAPER = ("distribution", "scale", "target", "schedule")
+_OF_THE_PAPER = {
+    "distribution": "uniform",
+    "scale": "each example's own length",
+    "target": "all tokens",
+    "schedule": "constant",
+}
 
 
 def cautions(spec: JobSpec) -> Iterator[str]:
@@ -26,9 +31,9 @@ def cautions(spec: JobSpec) -> Iterator[str]:
 
 
 def _experiments(noise: NoiseSpec) -> Iterator[str]:
-    for field in _OF_THE_PAPER:
-        asked, paper = getattr(noise, field), NoiseSpec.model_fields[field].default
-        if asked != paper:
+    for field, paper in _OF_THE_PAPER.items():
+        asked = getattr(noise, field)
+        if asked != NoiseSpec.model_fields[field].default:
             yield f"noise.{field} {asked} is experimental; the paper's is {paper}"
     if noise.scale == "batch_width":
         yield "noise.scale batch_width makes micro_batch_size and packing change the noise"

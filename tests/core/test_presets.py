@@ -98,7 +98,7 @@ def told(**fields):
     ("noise", "words"),
     [
         ({"distribution": "gaussian"}, "noise.distribution gaussian is experimental; the paper's is uniform"),
-        ({"target": "prompt"}, "noise.target prompt is experimental; the paper's is all"),
+        ({"target": "prompt"}, "noise.target prompt is experimental; the paper's is all tokens"),
         ({"schedule": "linear_decay"}, "noise.schedule linear_decay is experimental; the paper's is constant"),
         ({"scale": "batch_width"}, "micro_batch_size and packing change the noise"),
     ],
