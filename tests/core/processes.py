@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -23,7 +24,7 @@ from neftune_core.ranks import joined
 
 @dataclass(frozen=True)
 class Ended:
-    """How one of the processes ended: with a result, with an error's code and text, or by a signal."""
+    """How one of the processes ended: with a result, with an error's code (or type) and text, or by a signal."""
 
     result: Any = None
     code: str = ""
@@ -94,6 +95,8 @@ def _work(
         writes.send(Ended(result=result))
     except CoreError as error:
         writes.send(Ended(code=error.code, detail=str(error)))
+    except Exception as error:
+        writes.send(Ended(code=type(error).__name__, detail=traceback.format_exc()))
     finally:
         writes.close()
 
