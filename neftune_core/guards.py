@@ -89,7 +89,8 @@ class EarlyStop:
 class NoiseGuard:
     """Holds the noise of the first steps against the options and tells the verdict once.
 
-    With several ranks each has one, for its own share of the examples.
+    What each example should have comes from the dataset, never from how it was laid out. Examples and
+    reading are a rank's share of a step, or all ranks' together.
     """
 
     def __init__(self, noise: Noise, reporter: Reporter, target: Target = "all") -> None:
