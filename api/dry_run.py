@@ -1,11 +1,13 @@
 """A rehearsal of a submit: everything is checked and planned, nothing is written."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from api.schemas import Schema
 from neftune_core.cautions import cautions
+from neftune_core.conversations import splits
 from neftune_core.plan import schedule, training_rows
-from neftune_core.spec import JobSpec
+from neftune_core.spec import JobSpec, TrainingSpec
 from neftune_store.datasets import DatasetLedger
 
 
@@ -29,7 +31,8 @@ class DryRun(Schema):
 
 def rehearse(spec: JobSpec, datasets: DatasetLedger, project_id: str) -> DryRun:
     """Check that the datasets are there, and plan."""
-    rows = datasets.get(project_id, spec.dataset).rows
+    dataset = datasets.get(project_id, spec.dataset)
+    rows = dataset.rows
     if spec.validation.dataset is not None:
         datasets.get(project_id, spec.validation.dataset)
     plan = schedule(training_rows(rows, spec), spec)
@@ -41,5 +44,11 @@ def rehearse(spec: JobSpec, datasets: DatasetLedger, project_id: str) -> DryRun:
             total_steps=plan.total_steps,
             warmup_steps=plan.warmup_steps,
         ),
-        warnings=list(cautions(spec)),
+        warnings=[*cautions(spec), *_of_dataset(spec.training, dataset.format)],
     )
+
+
+def _of_dataset(training: TrainingSpec, source_format: str) -> Iterator[str]:
+    template = "vicuna" if training.template == "auto" else training.template  # what auto is for ShareGPT
+    if splits(training.split_conversations, template, source_format):
+        yield "conversations longer than max_length are split, so there may be more steps than planned here"

@@ -106,7 +106,7 @@ class JobRead(Schema):
     name: str | None
     status: Status
     intent: Intent = Field(description="What the user wants; the status follows.")
-    spec: dict[str, Any] = Field(description="The spec as asked, defaults filled in.")
+    spec: dict[str, Any] = Field(description="The spec as asked; its preset and the defaults filled in.")
     resolved: dict[str, Any] | None = Field(description="What auto came to mean; null before the run.")
     progress: dict[str, Any] | None
     metrics: dict[str, Any] = Field(description="The latest value of each metric.")

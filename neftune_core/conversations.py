@@ -13,6 +13,11 @@ from neftune_core.rows_canonical import Message, Row
 Exchange = Sequence[Message]
 
 
+def splits(asked: str, template: str, source_format: str) -> bool:
+    """Tell whether conversations are split: left open, ShareGPT by the Vicuna template, as published."""
+    return asked == "on" or (asked, template, source_format) == ("auto", "vicuna", "sharegpt")
+
+
 def parts(row: Row, fits: Callable[[Row], bool]) -> Iterator[Row]:
     """Give the row if it fits, else parts of it, each as many exchanges as fit together.
 

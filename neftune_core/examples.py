@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from neftune_core import prompts
-from neftune_core.conversations import parts
+from neftune_core.conversations import parts, splits
 from neftune_core.errors import SpecError
 from neftune_core.prompts_spans import Span
 from neftune_core.rows_canonical import Row
@@ -21,13 +21,6 @@ def examples_of(
 ) -> Prepared:
     """Tokenise all rows as the spec says."""
     return _Reading(training, tokenizer, template).of(rows)
-
-
-def splits(training: TrainingSpec, template: prompts.Template, source_format: str) -> bool:
-    """Tell whether conversations are split: left open, ShareGPT by the Vicuna template, as published."""
-    if training.split_conversations == "auto":
-        return template == "vicuna" and source_format == "sharegpt"
-    return training.split_conversations == "on"
 
 
 def refuse_noise_on_nothing(spec: JobSpec, prepared: Prepared) -> None:
@@ -54,7 +47,7 @@ class _Reading:
 
     def _spans(self, rows: Sequence[Row]) -> Iterator[tuple[int, Sequence[Span]]]:
         for number, row in enumerate(rows):
-            split = splits(self.training, self.template, row.source_format)
+            split = splits(self.training.split_conversations, self.template, row.source_format)
             for part in parts(row, self._fits) if split else [row]:
                 yield number, self._rendered(part)
 

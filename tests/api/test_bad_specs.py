@@ -101,10 +101,24 @@ def test_a_model_that_is_not_there_or_not_allowed_is_refused(client: httpx.Clien
     assert told["errors"][0]["loc"] == ["model"]
 
 
-def test_fields_that_do_not_fit_each_other_are_refused(client: httpx.Client) -> None:
-    answer = post(client, {**spec("ds_x"), "quantization": {}})
-    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_spec")
-    assert answer.json()["errors"][0]["code"] == "quantization_without_qlora"
+@pytest.mark.parametrize(
+    ("change", "loc", "code"),
+    [({"quantization": {}}, ["quantization"], "quantization_without_qlora"),
+     ({"training": {"loss_reduction": "micro_batch"}}, ["training", "micro_batch_size"],
+      "micro_batch_size_needed"),
+     ({"preset": "paper-qlora", "training": {"packing": "on"}}, ["training", "packing"],
+      "packing_changes_loss"),
+     ({"preset": "paper-vicuna"}, ["preset"], "literal_error"),
+     ({"noise": {"target": "system"}}, ["noise", "target"], "literal_error"),
+     ({"noise": {"schedule": 5}}, ["noise", "schedule"], "literal_error")],
+)  # fmt: skip
+def test_fields_that_do_not_fit_are_refused_in_their_place(
+    client: httpx.Client, change: dict[str, Any], loc: list[str], code: str
+) -> None:
+    answer = post(client, {**spec("ds_x"), **change})
+    told = answer.json()
+    assert (answer.status_code, told["code"]) == (422, "invalid_spec")
+    assert [(one["loc"], one["code"]) for one in told["errors"]] == [(loc, code)]
 
 
 def test_what_is_not_built_yet_says_so(client: httpx.Client) -> None:

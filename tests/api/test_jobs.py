@@ -1,5 +1,6 @@
 """Jobs are recorded, shown, told to stop; all without Redis."""
 
+import json
 import threading
 
 import httpx
@@ -85,6 +86,50 @@ def test_a_dry_run_plans_and_creates_nothing(client: httpx.Client) -> None:
     assert told["plan"]["total_steps"] == 20
     assert any("alpha" in warning for warning in told["warnings"])
     assert client.get("/jobs").json()["items"] == []
+
+
+def test_a_preset_shows_what_it_fills_in_before_and_after_the_submit(client: httpx.Client) -> None:
+    body = spec(upload(client)["id"], preset="paper-alpaca", alpha=10, training={"max_length": 256})
+
+    rehearsed = client.post("/jobs", json=body, params={"dry_run": "true"}).json()
+    job = client.post("/jobs", json=body).json()
+
+    assert rehearsed["spec"] == job["spec"] == client.get(f"/jobs/{job['id']}").json()["spec"]
+    assert (job["spec"]["preset"], job["spec"]["method"], job["spec"]["alpha"]) == (
+        "paper-alpaca",
+        "full",
+        10.0,
+    )
+    training = job["spec"]["training"]
+    assert (training["learning_rate"], training["batch_size"], training["max_length"]) == (5e-5, 128, 256)
+    assert any("gives way to the job's own training.max_length" in told for told in rehearsed["warnings"])
+
+
+def test_a_preset_is_part_of_what_an_idempotency_key_stands_for(client: httpx.Client) -> None:
+    body = spec(upload(client)["id"], preset="paper-alpaca")
+
+    def post(**changed: object) -> httpx.Response:
+        return client.post("/jobs", json={**body, **changed}, headers={"Idempotency-Key": "p"})
+
+    first, again = post(), post(training={"epochs": 3})  # which the preset says too
+    assert (first.status_code, again.status_code) == (201, 200)
+    assert first.json()["id"] == again.json()["id"]
+    assert [post(preset=other).status_code for other in ("paper-qlora", None)] == [409, 409]
+
+
+def test_a_dry_run_tells_what_is_not_the_papers_and_where_steps_may_be_more(client: httpx.Client) -> None:
+    turns = [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]
+    lines = "\n".join(json.dumps({"conversations": [*turns, {"from": "human", "value": str(n)}, turns[1]]})
+                      for n in range(9))  # fmt: skip
+    dataset = client.post("/datasets", content=lines.encode()).json()["id"]
+
+    def warnings(**changed: object) -> str:
+        answer = client.post("/jobs", json=spec(dataset, **changed), params={"dry_run": "true"})
+        return " ".join(answer.json()["warnings"])
+
+    assert "more steps than planned" in warnings()
+    assert "more steps than planned" not in warnings(training={"template": "chat"})
+    assert "noise.distribution gaussian is experimental" in warnings(noise={"distribution": "gaussian"})
 
 
 @pytest.mark.parametrize(("split", "steps"), [(0, 10), (0.5, 5)])

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from neftune_core.conversations import parts
-from neftune_core.examples import examples_of, splits
+from neftune_core.conversations import parts, splits
+from neftune_core.examples import examples_of
 from neftune_core.prompts import VICUNA_SYSTEM
 from neftune_core.rows import Message, Row
 from neftune_core.sampling import held_out
@@ -74,7 +74,7 @@ def test_a_text_row_is_never_split():
     ],
 )
 def test_left_open_only_sharegpt_is_split_and_only_by_the_vicuna_template(asked, template, form, expected):
-    assert splits(TrainingSpec(split_conversations=asked), template, form) == expected
+    assert splits(asked, template, form) == expected
 
 
 def prepared(tokenizer, rows, **training):
