@@ -64,6 +64,7 @@ def write(path: Path, spec: JobSpec, outcome: "Outcome", sources: Sources, proce
         "noise": dict(outcome.noise),
         "probe": dict(outcome.probe),
         "final": dict(outcome.final),
+        "resumed": list(outcome.resumed),
         "artifact": {"name": outcome.kind, "files": hashes(outcome.folder)},
     }
     path.write_text(json.dumps(record, indent=2, allow_nan=False) + "\n", encoding="utf-8")

@@ -45,6 +45,7 @@ class Outcome:
     noise: Mapping[str, object] = field(default_factory=dict)
     probe: Mapping[str, object] = field(default_factory=dict)
     final: Mapping[str, float | None] = field(default_factory=dict)
+    resumed: Sequence[int] = ()  # the steps after which it went on from a checkpoint
 
 
 def run(  # noqa: PLR0913, PLR0917 - the run's whole world, each part once
@@ -85,6 +86,7 @@ class _Run:
         self.reporter, self.ranks = reporter, ranks
         self.stop = SharedStop(stop, ranks)
         self.final: Values = {}
+        self.resumed: Sequence[int] = ()
 
     def whole(
         self, train_rows: Sequence[Row], eval_rows: Sequence[Row], checkpoints: Wanted | None
@@ -132,6 +134,7 @@ class _Run:
                 "quantization": self.numerics.described_quantization(),
             },
             final=self.final,
+            resumed=self.resumed,
         )
 
     def _load(self) -> None:
@@ -220,6 +223,7 @@ class _Run:
             raise
         walk.best.forget()
         self.final = {**walk.final, **report, "clean_train_rows": len(self.clean_rows)}
+        self.resumed = walk.resumed
 
     def _save_if_due(self, walk: Walk) -> None:
         if self.progress and self.ranks.leads:

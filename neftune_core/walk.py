@@ -56,7 +56,8 @@ class Trainee:
 class Walk:
     """The steps of one run, each taken and told once.
 
-    ``number`` counts the steps taken; ``final`` holds the base's losses and the latest of each other.
+    ``number`` counts the steps taken; ``final`` holds the base's losses and the latest of each other;
+    ``resumed`` tells after which steps another walk went on.
     ``end_if_asked`` may raise; ``after_step`` is called when a step was told and another may follow.
     """
 
@@ -84,6 +85,7 @@ class Walk:
         self.trainee, self.best = trainee, best
         self.number = 0
         self.final: Values = dict(base)
+        self.resumed: list[int] = []
 
     def run(self) -> None:
         """Take the steps of the plan that are not taken yet, or as many as do any good."""
@@ -170,6 +172,7 @@ class Walk:
             "ended": self._ended,
             "untold": self._untold,
             "final": self.final,
+            "resumed": self.resumed,
             "skips": self._skips.state(),
             "early": self._early.state(),
             "noise": self._noise_guard.state(),
@@ -181,6 +184,7 @@ class Walk:
         """Remember what another walk did; ``best`` is its file of weights."""
         self.number, self._tokens, self._ended = state["number"], state["tokens"], state["ended"]
         self._untold, self.final = state["untold"], dict(state["final"])
+        self.resumed = [*state["resumed"], self.number]
         self._skips.go_on(state["skips"])
         self._early.go_on(state["early"])
         self._noise_guard.go_on(state["noise"])

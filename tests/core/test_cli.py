@@ -183,7 +183,12 @@ def test_the_record_says_what_was_asked_done_and_measured(results):
     assert record["dataset"]["rows"] == 30
     assert (record["dataset"]["train_rows"], record["dataset"]["eval_rows"]) == (24, 6)
     assert record["noise"]["effective_alpha"] == pytest.approx(5.0, rel=0.02)
-    assert {"train_loss", "clean_train_loss", "eval_loss", "base_eval_loss"} <= set(record["final"])
+    clean = {f"{which}_clean_train_loss" for which in ("base", "best", "last")}
+    losses = {"train_loss", "clean_train_loss", "eval_loss", "base_eval_loss", "best_eval_loss", *clean}
+    assert set(record["final"]) == losses | {"best_step", "clean_train_rows"}
+    assert record["final"]["clean_train_rows"] == 16
+    assert told[-1].data == {**record["final"], "total_steps": 8}
+    assert record["resumed"] == []
     assert record["final"]["base_eval_loss"] == told[1].values["eval_loss"]
     assert record["versions"]["torch"]
     assert record["seed"] == 7
@@ -264,6 +269,7 @@ def test_stopped_with_checkpoints_another_process_goes_on_to_the_same_bytes(base
         (tmp_path / out / "adapter/adapter_model.safetensors").read_bytes() for out in ("out", "whole")
     ]
     assert adapters[0] == adapters[1]
+    assert json.loads((tmp_path / "out" / "record.json").read_text())["resumed"] == [saved.step]
     # Unasked nothing is kept, and nothing is said of checkpoints
     assert not (tmp_path / "whole" / "checkpoints").exists()
     assert not [message for message in whole if isinstance(message, messages.Checkpoint)]

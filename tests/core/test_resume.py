@@ -106,6 +106,7 @@ def test_stopped_at_steps_3_10_and_17_a_run_comes_to_the_same_bytes(parts, base,
     assert pieces[-1].outcome.final == whole.outcome.final
     assert pieces[-1].outcome.noise == whole.outcome.noise
     assert pieces[-1].outcome.probe == whole.outcome.probe
+    assert (whole.outcome.resumed, pieces[-1].outcome.resumed) == ([], [3, 10, 17])
     assert [piece.named("run.resumed") for piece in pieces] == [
         [], *([{"step": step, "other_versions": []}] for step in (3, 10, 17))
     ]  # fmt: skip
