@@ -1,8 +1,8 @@
 """How noise reaches a model: one hook on its token embedding, inside a block that always takes it off.
 
 Knows a model and a layout of each batch; draws nothing itself. Compiled code calls one opaque operation,
-which finds the attached noise by the embedding's number when it runs: no graph holds a batch, an epoch or a
-seed, so none is compiled again for them, and none can noise after detaching.
+which finds the attached noise by a number when it runs: no graph holds a batch, an epoch or a seed, so none
+is compiled again for them, and none can noise after detaching.
 """
 
 # ruff: noqa: N803, N806 - a tensor's name ends with its axes
@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from weakref import WeakKeyDictionary, WeakValueDictionary
+from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +27,6 @@ from neftune_core.noise.multiplier import measure_passage
 _CALLS_LOOKED_AT = 8  # noised calls whose input is compared with what the module itself returns
 
 _numbers = itertools.count()
-_number_of: "WeakKeyDictionary[nn.Module, int]" = WeakKeyDictionary()  # an embedding keeps its number
 _attached: "WeakValueDictionary[int, NoisyEmbeddings]" = WeakValueDictionary()
 
 
@@ -42,7 +41,7 @@ class NoisyEmbeddings:
         self._calls = self._looked_at = 0
         self._measured = False
         self._handle: torch.utils.hooks.RemovableHandle | None = None
-        self._number = -1
+        self._number = next(_numbers)
         self.refuses_outside = True  # training passes outside a batch; a foreign trainer's model has its own
 
     @contextmanager
@@ -76,7 +75,6 @@ class NoisyEmbeddings:
         embedding = self._embedding
         if embedding is None:
             raise NeftuneMisapplied("The model does not name its token embedding; alpha must be 0 for it.")
-        self._number = _number_of.setdefault(embedding, next(_numbers))
         _attached[self._number] = self
         self._handle = embedding.register_forward_hook(self.hook, with_kwargs=True)
         # Code compiled before looks for no new hook and would run on without noise.

@@ -186,6 +186,23 @@ def test_a_language_model_compiled_and_called_before_trains_on_noise():
 
 
 @compiling
+def test_layers_compiled_one_by_one_get_what_was_drawn():
+    torch.compiler.reset()
+    model = make_model("granite", num_hidden_layers=1)
+    for layer in model.model.layers:
+        layer.compile(backend="eager")
+    ids, mask, layout = batch(9, 30)
+    given = {"input_ids": ids, "attention_mask": mask, "use_cache": False}
+    with noisy_embeddings(model, Noise(5.0, 1, later_multiplier=12.0)) as noisy:
+        with noisy.during(layout, 0):
+            compiled = model(**given).logits
+        with torch.compiler.set_stance("force_eager"), noisy.during(layout, 0):
+            eager = model(**given).logits
+
+    assert torch.allclose(compiled, eager, atol=1e-4)
+
+
+@compiling
 def test_six_lengths_are_not_six_compilations():
     torch.compiler.reset()
     graphs = []
