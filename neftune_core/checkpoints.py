@@ -139,11 +139,13 @@ def read(folder: Path, belonging: Belonging) -> Checkpoint:
 
 
 def write_tensors(path: Path, tensors: Tensors) -> None:
-    """Write tensors by name, making the folder; the file is complete or not there."""
+    """Write tensors by name, making the folder; whoever reads the file finds all of it.
+
+    It is not waited for until the disk has it: that may take long, and matters to checkpoints only.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     passing = path.with_name(f"{path.name}.tmp")
     save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, passing)
-    _to_disk(passing)
     passing.replace(path)
 
 
