@@ -128,4 +128,5 @@ class NoiseMeter:
 
 def _squares(values_ND: Tensor) -> Tensor:
     """Give each place's squared norm in float64; an example's sum over thousands of them stays exact."""
-    return torch.linalg.vector_norm(values_ND, dim=-1).to(torch.float64).square()
+    norm_N: Tensor = torch.linalg.vector_norm(values_ND, dim=-1)
+    return norm_N.to(torch.float64).square()

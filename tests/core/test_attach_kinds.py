@@ -186,6 +186,7 @@ def test_a_language_model_compiled_and_called_before_trains_on_noise():
 
 
 @compiling
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # torch's tracing
 def test_layers_compiled_one_by_one_get_what_was_drawn():
     torch.compiler.reset()
     model = make_model("granite", num_hidden_layers=1)
