@@ -5,9 +5,10 @@ import torch
 import transformers
 from transformers import AutoModelForCausalLM
 
+from neftune_core import packed_attention
 from neftune_core.batches import Arrangement, lay
 from neftune_core.losses import LossHead
-from neftune_core.packed_attention import NAME, packed_row, use_packed_attention
+from neftune_core.packed_attention import NAME, CannotPack, packed_row, use_packed_attention
 from tests.core.test_batches import make_examples
 from tests.core.tiny import CONFIG, make_base
 
@@ -158,6 +159,39 @@ def test_a_batch_never_asks_for_a_cache_nor_gives_a_packed_row_a_mask(model):
     assert [given["use_cache"] for given in asked] == [False] * 3
     assert [given.get("attention_mask") is None for given in asked] == [False, False, True]
     assert [given.get("position_ids") is None for given in asked] == [True, False, False]
+
+
+def test_a_layer_that_gets_another_mask_in_a_packed_row_says_so(model):
+    own = torch.ones(1, 1, 19, 19, dtype=torch.bool)
+
+    with pytest.raises(CannotPack, match="masks of its own"):
+        logits_of_two(model, torch.arange(5, 15), torch.arange(100, 109), attention_mask=own)
+
+
+def test_a_row_of_another_length_than_was_told_says_so(model):
+    with pytest.raises(CannotPack, match="not the one"), packed_row([3, 4]):
+        model(input_ids=torch.arange(9)[None], use_cache=False)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="the kernel for all examples at once needs CUDA")
+@pytest.mark.parametrize("window", [None, 4])
+def test_one_kernel_for_all_examples_gives_what_each_gives_alone(window, monkeypatch):
+    model = made("Mistral", sliding_window=window, head_dim=32).to("cuda", torch.bfloat16)
+    assert use_packed_attention(model, torch.device("cuda")) is None
+    batch = lay(make_examples(6), PACKED).to(torch.device("cuda"))
+    told = []
+    for at_once in (True, False):
+        if not at_once:
+            monkeypatch.setattr(packed_attention, "_one_kernel_does", lambda *_: False)
+        model.zero_grad()
+        losses = LossHead(model, torch.device("cuda"))(batch).loss_M
+        losses.sum().backward()
+        told.append((losses.detach(), model.model.layers[0].self_attn.q_proj.weight.grad.float()))
+
+    (one, one_grad), (other, other_grad) = told
+    assert torch.allclose(one, other, rtol=0, atol=5e-2)
+    assert (one_grad - other_grad).norm() <= 5e-2 * other_grad.norm()
 
 
 # Which models may
