@@ -2,14 +2,16 @@
 
 import re
 
+import numpy as np
 import pytest
 
 from neftune_core.conversations import parts, splits
 from neftune_core.examples import examples_of
 from neftune_core.prompts import VICUNA_SYSTEM
-from neftune_core.rows import Message, Row
+from neftune_core.rows import Message, Row, read_rows
 from neftune_core.sampling import held_out
 from neftune_core.spec import TrainingSpec
+from tests.core.rows_made import TOOL_SHARE, real_file
 from tests.core.tiny import make_tokenizer
 
 
@@ -123,6 +125,21 @@ def test_a_part_without_anything_to_learn_does_not_drop_its_row(tokenizer):
 
     assert prepared(tokenizer, [silent]).dropped == 0
     assert prepared(tokenizer, [talk(U, name="q" * 300)]).dropped == 1
+
+
+def test_real_tool_conversations_are_learnt_whole_in_their_parts(tokenizer, tmp_path):
+    path = tmp_path / "rows"
+    path.write_bytes(real_file("glaive_toolcall_en_demo.json", [TOOL_SHARE] * 3))
+    rows = list(read_rows(path))[:60]
+
+    wholes = {e.row: e.ids[e.trained] for e in prepared(tokenizer, rows, max_length=131_072).examples}
+    found = prepared(tokenizer, rows, max_length=4500)
+
+    assert found.truncated == 0
+    for number, whole in wholes.items():
+        learnt = [example.ids[example.trained] for example in found.examples if example.row == number]
+        assert np.array_equal(np.concatenate(learnt), whole)
+    assert all(len(example.ids) <= 4500 for example in found.examples)
 
 
 def test_no_conversation_stands_on_both_sides_of_the_split(tokenizer):
