@@ -1,7 +1,7 @@
 """The draw as one operator, ``torch.ops.neftune.draw``, which compilers leave whole.
 
-Opaque on every device: left to itself a compiler fuses the generator's integer arithmetic anew, and
-inductor's CPU code gave wrong words for it. On CUDA, uniform noise comes from one Triton kernel where Triton
+Opaque on every device: left to itself a compiler fuses the generator's integer arithmetic anew, and wrong
+words have been seen from its code for CPUs. On CUDA, uniform noise comes from one Triton kernel where Triton
 is installed, with the same bits.
 
 Axes: B rows of a batch, T its width, P places (B * T), N tokens, D channels, S examples.
