@@ -1,4 +1,4 @@
-"""Presets: the paper's settings by name, under what the sender gave, and told where a job departs from them."""
+"""Presets: the paper's settings under what the sender gave, and what is told of a job before it runs."""
 
 import pytest
 
@@ -99,7 +99,10 @@ def told(**fields):
     [
         ({"distribution": "gaussian"}, "noise.distribution gaussian is experimental; the paper's is uniform"),
         ({"target": "prompt"}, "noise.target prompt is experimental; the paper's is all tokens"),
-        ({"schedule": "linear_decay"}, "noise.schedule linear_decay is experimental; the paper's is constant"),
+        (
+            {"schedule": "linear_decay"},
+            "noise.schedule linear_decay is experimental; the paper's is constant",
+        ),
         ({"scale": "batch_width"}, "micro_batch_size and packing change the noise"),
     ],
 )

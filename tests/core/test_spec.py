@@ -162,7 +162,11 @@ def test_nobody_can_set_what_is_not_theirs(name):
         ({"preset": "paper"}, ("preset",), "literal_error"),
         ({"preset": 5}, ("preset",), "literal_error"),
         ({"preset": "paper-alpaca", "training": 5}, ("training",), "model_type"),
-        ({"preset": "paper-alpaca", "training": {"batch_size": True}}, ("training", "batch_size"), "int_type"),
+        (
+            {"preset": "paper-alpaca", "training": {"batch_size": True}},
+            ("training", "batch_size"),
+            "int_type",
+        ),
         ({"init_from": "job_1"}, ("init_from",), "not_supported"),
         ({"noise": {"distribution": "laplace"}}, ("noise", "distribution"), "literal_error"),
         ({"noise": {"scale": "row"}}, ("noise", "scale"), "literal_error"),
