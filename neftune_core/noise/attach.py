@@ -39,7 +39,7 @@ class NoisyEmbeddings:
         self._model, self._embedding = model, embedding
         self._batch: tuple[Layout, int, float] | None = None
         self._calls = self._looked_at = 0
-        self._measured = False
+        self._looked_at_model = False
         self._handle: torch.utils.hooks.RemovableHandle | None = None
         self._number = next(_numbers)
         self.refuses_outside = True  # training passes outside a batch; a foreign trainer's model has its own
@@ -56,7 +56,7 @@ class NoisyEmbeddings:
         if self._handle is None:
             yield
             return
-        self._measure_passage()
+        self._look_at_model()
         # Behind every other hook, also a later one, so that ours sees what the others did.
         self._embedding._forward_hooks.move_to_end(self._handle.id)  # type: ignore[union-attr]  # attached
         self._batch, self._calls = (layout, epoch, strength), 0
@@ -126,11 +126,15 @@ class NoisyEmbeddings:
         self.meter.record(embeds_BTD, exact_BTD, layout)
         return noised_BTD
 
-    def _measure_passage(self) -> None:
-        """Before the first batch, hold the model against what is divided out for it."""
-        if self._measured or self._embedding is None:
+    def _look_at_model(self) -> None:
+        """Before the first batch, look for other noise and for what the model does after its embedding."""
+        if self._looked_at_model or self._embedding is None:
             return
-        self._measured = True
+        self._looked_at_model = True
+        # Also for models whose hooks run compiled: there the embedding is not looked at call by call.
+        id_11 = torch.zeros(1, 1, dtype=torch.int64, device=next(self._embedding.parameters()).device)
+        with torch.no_grad():
+            refuse_if_changed(self._embedding, (id_11,), {}, self._embedding(id_11))
         if passage := measure_passage(self._model, self._embedding):
             passage.refuse_unless(self.noise.later_multiplier)
 

@@ -167,6 +167,24 @@ def test_a_compiled_model_gets_what_was_drawn(when):
 
 
 @compiling
+def test_a_whole_step_may_be_compiled():
+    torch.compiler.reset()
+    model = Short()
+    ids, _, layout = batch(9, 30)
+    clean = model.get_input_embeddings()(ids).detach()
+    with noisy_embeddings(model, Noise(5.0, 1)) as noisy:
+
+        def step(epoch):
+            with noisy.during(layout, epoch):
+                return model(ids)[0].detach()
+
+        compiled = torch.compile(step, backend="eager")
+        for epoch in (0, 1, 2):
+            due = draw(Noise(5.0, 1), layout, epoch, 32, CPU)
+            assert float((compiled(epoch) - clean - due).abs().max()) < 1e-6
+
+
+@compiling
 def test_a_language_model_compiled_and_called_before_trains_on_noise():
     torch.compiler.reset()
     model = make_model("llama", num_hidden_layers=1)

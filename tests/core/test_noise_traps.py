@@ -215,6 +215,21 @@ def test_a_second_source_of_noise_is_found_out(model, which, when):
         run()
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")
+@pytest.mark.parametrize("which", SECOND)
+def test_a_second_source_of_noise_is_found_out_in_compiled_code(model, which):
+    torch.compiler.reset()
+    SECOND[which](model)
+    embed = torch.compile(model.get_input_embeddings(), backend="eager")
+
+    with (
+        pytest.raises(NeftuneMisapplied),
+        noisy_embeddings(model, Noise(5.0, 1)) as noisy,
+        noisy.during(LAYOUT, 0),
+    ):
+        embed(IDS)
+
+
 def test_the_librarys_hook_is_found_long_after_the_first_steps(model):
     with noisy_embeddings(model, Noise(5.0, 1)) as noisy:
         for epoch in range(10):
