@@ -59,7 +59,6 @@ class ForeignRun:
 
     def detach(self) -> None:
         """Take the hooks off."""
-        self._close_pass(failed=True)
         self._attached.close()
         _runs.discard(self)
 
@@ -128,14 +127,11 @@ class ForeignRun:
 
     def _end(self, module: nn.Module, _args: object, outputs: object) -> None:
         """After a pass, also one that raised: close the noise again."""
-        if module is self._model:
-            self._close_pass(failed=outputs is None)
-
-    def _close_pass(self, *, failed: bool) -> None:
+        if module is not self._model or self._pass is None:
+            return
         opened, self._pass = self._pass, None
-        if opened is not None:
-            error = RuntimeError("the pass raised") if failed else None
-            opened.__exit__(type(error) if error else None, error, None)
+        error = RuntimeError("the pass raised") if outputs is None else None
+        opened.__exit__(type(error) if error else None, error, None)
 
 
 def _joined(readings: Sequence[Reading]) -> Reading:

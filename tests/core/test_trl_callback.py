@@ -1,7 +1,10 @@
 """ExactNEFTune in other people's scripts: noise in training passes, none elsewhere, and no trace left."""
 
 import copy
+import json
 import math
+import runpy
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -13,6 +16,7 @@ from neftune_core.errors import NeftuneMisapplied, SpecError
 from neftune_core.noise import Noise, noisy_embeddings
 from neftune_core.trl import ExactNEFTune
 from tests.core.sft import Witness, losses, rows_of, sft, tiny_model
+from tests.core.tiny import make_base
 
 # TRL, datasets and transformers warn of each other.
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -177,15 +181,44 @@ def test_a_broken_training_can_be_taken_off_by_hand():
 
 
 def test_a_copy_of_the_model_made_while_training_is_clean():
-    copies = []
-    keep = Does("on_step_begin", lambda model, _: copies.append(copy.deepcopy(model)))
-    sft(ROWS, ExactNEFTune(alpha=5), keep, trainer=Trainer, collator=_flat()).train()
+    seen = []
 
-    copied = copies[0]
-    witness = Witness(copied)
-    copied.train()(input_ids=torch.tensor([ROWS[0]])).logits.sum().backward()
+    def call_a_copy(model, _state):
+        copied = copy.deepcopy(model).train()
+        seen.append(Witness(copied))
+        copied(**_flat()([{"input_ids": ROWS[0]}])).loss.backward()
 
-    assert witness.noised == [False]
+    exact = ExactNEFTune(alpha=5)
+    sft(ROWS, exact, Does("on_step_begin", call_a_copy), trainer=Trainer, collator=_flat()).train()
+
+    assert [witness.noised for witness in seen] == [[False], [False]]
+
+
+def test_a_pass_that_raised_leaves_no_noise_on_for_whoever_catches_it():
+    class Forgiving(Trainer):
+        def training_step(self, model, inputs, num_items_in_batch=None):
+            model.train()
+            with pytest.raises(ArithmeticError):
+                model(**inputs)
+            with torch.no_grad():
+                model.eval()
+                model(**inputs)
+            return super().training_step(model, inputs, num_items_in_batch)
+
+    calls = []
+
+    def fails_every_third(*_):
+        calls.append(len(calls) % 3)
+        if calls[-1] == 0:
+            raise ArithmeticError
+
+    trainer = sft(ROWS, ExactNEFTune(alpha=5), trainer=Forgiving, collator=_flat())
+    witness = Witness(trainer.model)
+    trainer.model.lm_head.register_forward_pre_hook(fails_every_third)
+
+    trainer.train()
+
+    assert witness.noised == [True, False, True] * 2
 
 
 # What decides the noise
@@ -453,6 +486,24 @@ def test_a_model_called_without_names_is_refused():
     with pytest.raises(NeftuneMisapplied, match="without names"):
         model(torch.tensor([ROWS[0]]))
     exact.detach()
+
+
+def test_the_script_in_the_documentation_runs(tmp_path, monkeypatch):
+    script = Path(__file__).parents[2] / "docs/examples/exact_neftune.py"
+    make_base(tmp_path / "base")
+    rows = [{"prompt": f"count to {n}", "completion": " ".join(map(str, range(n)))} for n in range(2, 10)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    given = [str(tmp_path / "base"), str(tmp_path / "rows.jsonl"), str(tmp_path / "out")]
+    monkeypatch.setattr("sys.argv", [str(script), *given])
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+
+    made = runpy.run_path(str(script))
+
+    [exact] = [each for each in made["trainer"].callback_handler.callbacks if isinstance(each, ExactNEFTune)]
+    assert exact.verified["examples"] == len(rows)
+    assert exact.verified["effective_alpha"] == pytest.approx(5.0, rel=0.05)
+    code = [line for line in script.read_text().splitlines()[10:] if line.strip()]
+    assert len(code) <= 10
 
 
 @pytest.mark.parametrize("alpha", [-1.0, math.nan, 1e6])
