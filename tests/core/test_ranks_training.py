@@ -17,14 +17,17 @@ from torch.nn.parallel import DistributedDataParallel
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from neftune_core import train
+from neftune_core.batches import Arrangement, steps
 from neftune_core.losses import LossHead
 from neftune_core.noise import Layout, Noise, draw, noisy_embeddings
 from neftune_core.progress import Wanted
-from neftune_core.ranks import ALONE
+from neftune_core.ranks import ALONE, Ranks
 from neftune_core.rows import read_rows
 from neftune_core.sampling import held_out
+from neftune_core.spec import TrainingSpec
 from neftune_core.stepper import Stepper
 from tests.core.processes import in_processes
+from tests.core.test_batches import make_examples
 from tests.core.tiny import CONFIG, AfterStep, Never, Notebook, make_base, make_rows, make_spec
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
@@ -198,6 +201,33 @@ def test_a_loss_that_is_no_number_skips_the_step_on_all(base, tmp_path):
         assert [skipped["step"] for skipped in rank.named("run.step_skipped")] == [2]
         assert [rank.steps[step]["train_loss"] is None for step in (1, 2, 3)] == [False, True, False]
     assert told[0].series("train_loss") == told[1].series("train_loss")
+
+
+class AnotherIsUnbounded(Ranks):
+    """Two ranks, of which the other one found its gradient norm infinite."""
+
+    def share(self, examples, **_how):
+        return list(examples)
+
+    def sum_gradients(self, parameters):
+        """Leave them."""
+
+    def sum(self, *values):
+        loss, correct, unbounded = values
+        return [loss, correct, unbounded + 1]
+
+
+def test_a_norm_that_is_infinite_on_any_rank_skips_the_step_on_all():
+    model = LlamaForCausalLM(LlamaConfig(**CONFIG))
+    before = [parameter.clone() for parameter in model.parameters()]
+    [step] = steps(make_examples(8), batch_size=8, total_steps=1, seed=1)
+    with noisy_embeddings(model, Noise(0.0, 1)) as noisy:
+        head, ranks = LossHead(model, torch.device("cpu")), AnotherIsUnbounded(0, 2)
+        stepper = Stepper(model, head, noisy, TrainingSpec(), arrangement=Arrangement(8, 0), ranks=ranks)
+        taken = stepper.take(step, 1e-3)
+    assert taken.skipped
+    assert taken.loss > 0
+    assert all(map(torch.equal, before, model.parameters()))
 
 
 def out_of_memory(ranks, base, out):
