@@ -38,7 +38,7 @@ $(READY): pyproject.toml constraints.txt
 	@"$(PY)" -c '$(FITS)' || { echo "$(PY) is not Python 3.11, 3.12 or 3.13: name another with PY=..."; exit 2; }
 	@test -x $(BIN)/python || "$(PY)" -m venv $(VENV) || { rm -rf $(VENV); \
 		echo "$(PY) cannot make virtual environments (Debian and Ubuntu: install python3-venv)."; exit 2; }
-	@echo "Installing into $(VENV) (TORCH=$(TORCH)): 2 GB with a CPU build of torch, about 6 GB with a CUDA build."
+	@echo "Installing into $(VENV) (TORCH=$(TORCH)): 3 GB with a CPU build of torch, about 6 GB with a CUDA build."
 	@echo "A few minutes, once. What pip says goes to $(LOG)."
 	@: > $(LOG)
 	@if [ "$(TORCH)" = cuda ] && $(BIN)/python -m pip freeze | grep -q '^torch==.*+cpu'; then \
