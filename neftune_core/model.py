@@ -54,9 +54,14 @@ class Numerics:
         }
 
 
+def has_gpu(spec: JobSpec) -> bool:
+    """Tell whether a run computes on a GPU: this machine has one, and the spec does not decline it."""
+    return spec.resources.gpus != 0 and torch.cuda.is_available()
+
+
 def numerics_for(spec: JobSpec) -> Numerics:
     """Resolve what the spec leaves open by what this machine has."""
-    gpu = spec.resources.gpus != 0 and torch.cuda.is_available()
+    gpu = has_gpu(spec)
     if spec.resources.gpus == 1 and not gpu:
         raise SpecError("resources.gpus asks for a GPU and this machine has none; use 0 or auto.")
     precision = spec.training.precision

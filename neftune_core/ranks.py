@@ -174,17 +174,16 @@ class SharedStop:
 
 
 @contextmanager
-def joined(place: Place, timeout: timedelta = TIMEOUT) -> Iterator[Ranks]:
+def joined(place: Place, timeout: timedelta = TIMEOUT, *, cuda: bool = False) -> Iterator[Ranks]:
     """Meet the other processes for the length of this block, and tell them why when it fails.
 
-    Addresses come from the launcher's environment. Numbers on the host travel by gloo, gradients on a
-    device by NCCL. A process that ends takes the others with it at their next exchange; one that hangs,
-    after ``timeout``.
+    Addresses come from the launcher's environment. Numbers on the host travel by gloo; with ``cuda`` each
+    process takes the GPU of its local number, and gradients travel by NCCL. A process that ends takes the
+    others with it at their next exchange; one that hangs, after ``timeout``.
     """
     if place.world == 1:
         yield ALONE
         return
-    cuda = torch.cuda.is_available()
     if cuda:
         _take_device(place.local)
     with _meeting():

@@ -100,7 +100,7 @@ def _run(errand: Errand, place: Place, reporter: _Reporter, stop: StopFlag) -> i
     model.hush_libraries()
     wanted = progress.Wanted(errand.out / "checkpoints", errand.resume)
     checkpoints = wanted if errand.checkpoints or errand.resume else None
-    with ranks.joined(place) as together:
+    with ranks.joined(place, cuda=model.has_gpu(spec)) as together:
         outcome = train.run(
             spec, train_rows, eval_rows, errand.out, base, reporter, stop, together, checkpoints=checkpoints
         )

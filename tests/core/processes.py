@@ -21,10 +21,12 @@ from neftune_core.errors import CoreError
 from neftune_core.launched import place_in
 from neftune_core.ranks import joined
 
+_PATIENCE = 120  # seconds
+
 
 @dataclass(frozen=True)
 class Ended:
-    """How one of the processes ended: with a result, with an error's code (or type) and text, or by a signal."""
+    """How a process ended: with a result, an error's code (or type) and text, or by a signal."""
 
     result: Any = None
     code: str = ""
@@ -73,6 +75,9 @@ def in_processes(
 
 def _heard(reads: Connection, child: Any) -> Ended:
     try:
+        if not reads.poll(_PATIENCE):
+            child.kill()
+            return Ended(code="hangs")
         ended: Ended = reads.recv()
     except EOFError:
         child.join(60)

@@ -51,8 +51,8 @@ SAME = 1e-5
 
 def spec_of(dropout=0.0, **parts):
     training = {"max_steps": STEPS, "packing": "off", "eval_every": 4, **parts.get("training", {})}
-    often = {"clean_loss_every": 4}
-    return make_spec(**{"lora": {"lora_dropout": dropout}, "noise": often, **parts, "training": training})
+    common = {"lora": {"lora_dropout": dropout}, "noise": {"clean_loss_every": 4}, "resources": {"gpus": 0}}
+    return make_spec(**{**common, **parts, "training": training})
 
 
 class Watched(Stepper):
