@@ -3,6 +3,8 @@
 # ruff: noqa: N806 - a tensor's name ends with its axes
 
 import math
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -234,6 +236,15 @@ def test_no_random_generator_is_read_or_moved():
 
     torch.manual_seed(2)
     assert torch.equal(drawn(Noise(5.0, 1), padded(6)), values)
+
+
+def test_where_triton_is_not_installed_the_noise_is_the_same():
+    told = "import sys; sys.modules['triton'] = None\nfrom tests.core.golden_noise import *\n" + (
+        "from neftune_core.noise import draw\n"
+        "drawn = [bits(draw(*asked(case), torch.device('cpu')), case) for case in cases()]\n"
+        "assert drawn == [case['values'] for case in cases()]"
+    )
+    subprocess.run([sys.executable, "-c", told], check=True, timeout=100)
 
 
 # Its sum with the embeddings
