@@ -238,6 +238,13 @@ def test_a_killed_run_goes_on_from_the_last_saved_step(base, tmp_path):
     assert weights(tmp_path / "out", spec) == weights(tmp_path / "whole", spec)
 
 
+def test_a_run_that_is_stopped_where_it_was_just_saved_is_not_saved_again(base, tmp_path):
+    told = begin(base, tmp_path, spec_of(training={"max_steps": 6, "save_every": 2}), 4)
+
+    assert told.outcome.stopped
+    assert [step for step, _ in told.checkpoints] == [2, 4]
+
+
 def test_by_time_a_checkpoint_is_saved_when_it_has_passed(base, tmp_path, monkeypatch):
     ticks = itertools.count(step=25)  # seconds between two looks at the clock
     monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: next(ticks)))
