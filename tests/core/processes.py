@@ -109,7 +109,8 @@ def _work(
 @cache
 def _server() -> ForkServerContext:
     context = get_context("forkserver")
-    context.set_forkserver_preload(["tests.core.processes", "tests.core.tiny"])
+    # What a run imports when it needs it is imported once, before the forks.
+    context.set_forkserver_preload(["tests.core.processes", "tests.core.tiny", "peft", "neftune_core.train"])
     return context
 
 
