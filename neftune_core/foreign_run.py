@@ -4,7 +4,8 @@ Told of the loop's steps, it finds the training passes among the model's passes,
 holds what arrived against alpha. Knows models and batches; knows nothing of trainers.
 """
 
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 from weakref import WeakSet
@@ -20,6 +21,7 @@ from neftune_core.noise.meter import Reading
 from neftune_core.noise.verification import Due, Verification
 
 _STEPS_UNREAD = 64  # a step's measurements wait on the device, a few hundred bytes a micro-batch
+_READINGS_KEPT = 64  # of so many steps each, where nothing is logged for long
 
 _runs: "WeakSet[ForeignRun]" = WeakSet()
 
@@ -41,8 +43,9 @@ class ForeignRun:
         self._model, self._packing = model, packing
         self._epoch: int | None = None  # of the step that is being computed
         self._pass: AbstractContextManager[None] | None = None
+        self._passes = 0  # of the step
         self._dues: list[Due] = []  # the step's examples
-        self._readings: list[Reading] = []  # since the last line of the log
+        self._readings: deque[Reading] = deque(maxlen=_READINGS_KEPT)  # since the last line of the log
         self._unread = 0  # steps
         with ExitStack() as attaching:
             self._noisy = attaching.enter_context(noisy_embeddings(model, noise))
@@ -64,12 +67,12 @@ class ForeignRun:
 
     def open(self, epoch: int) -> None:
         """Let training passes be noised: a step of this epoch begins."""
-        self._epoch, self._dues = epoch, []
+        self._epoch, self._passes, self._dues = epoch, 0, []
 
     def close(self) -> None:
         """Let no pass be noised, for the step has its gradients; hold the first ones against alpha."""
         self._epoch = None
-        if not self._dues:
+        if self._passes == 0:
             raise NeftuneMisapplied(
                 "A step went by without a noised pass: the trainer trains another model than its "
                 "callbacks see, or calls them in a way of its own."
@@ -90,7 +93,8 @@ class ForeignRun:
     def measured(self) -> dict[str, float | None]:
         """Give what was measured since the last time."""
         self._read()
-        reading, self._readings = _joined(self._readings), []
+        reading = _joined(self._readings)
+        self._readings.clear()
         if not len(reading.key_S):
             return {}
         return {"noise_effective_alpha": reading.effective_alpha, "noise_ratio": reading.ratio}
@@ -122,6 +126,7 @@ class ForeignRun:
         opened = self._noisy.during(layout, self._epoch)
         opened.__enter__()
         self._pass = opened
+        self._passes += 1
         named = zip(layout.key_S.tolist(), layout.length_S.tolist(), strict=True)
         self._dues += [Due(key, length, noised=length) for key, length in named]
 
@@ -130,17 +135,24 @@ class ForeignRun:
         if module is not self._model or self._pass is None:
             return
         opened, self._pass = self._pass, None
-        error = RuntimeError("the pass raised") if outputs is None else None
-        opened.__exit__(type(error) if error else None, error, None)
+        if outputs is not None:
+            opened.__exit__(None, None, None)
+            return
+        raised = RuntimeError("the pass raised")
+        opened.__exit__(type(raised), raised, None)
+        # Nobody knows whether it came as far as the noise, so nothing of the step is held against anything.
+        self._noisy.meter.read()
+        self._dues = []
 
 
-def _joined(readings: Sequence[Reading]) -> Reading:
+def _joined(readings: Iterable[Reading]) -> Reading:
+    every = list(readings)
     return Reading(
-        key_S=torch.cat([reading.key_S for reading in readings]),
-        square_S=torch.cat([reading.square_S for reading in readings]),
-        clean_S=torch.cat([reading.clean_S for reading in readings]),
-        places_S=torch.cat([reading.places_S for reading in readings]),
-        row_S=torch.cat([reading.row_S for reading in readings]),
-        channels=readings[-1].channels,
-        elsewhere=max(reading.elsewhere for reading in readings),
+        key_S=torch.cat([reading.key_S for reading in every]),
+        square_S=torch.cat([reading.square_S for reading in every]),
+        clean_S=torch.cat([reading.clean_S for reading in every]),
+        places_S=torch.cat([reading.places_S for reading in every]),
+        row_S=torch.cat([reading.row_S for reading in every]),
+        channels=every[-1].channels,
+        elsewhere=max(reading.elsewhere for reading in every),
     )

@@ -4,6 +4,8 @@ import copy
 import json
 import math
 import runpy
+import threading
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -194,11 +196,12 @@ def test_a_copy_of_the_model_made_while_training_is_clean():
     assert [witness.noised for witness in seen] == [[False], [False]]
 
 
-def test_a_pass_that_raised_leaves_no_noise_on_for_whoever_catches_it():
+@pytest.mark.parametrize("part", ["model", "lm_head"])  # before the embedding is called, and after
+def test_a_pass_that_raised_leaves_no_noise_on_for_whoever_catches_it(part):
     class Forgiving(Trainer):
         def training_step(self, model, inputs, num_items_in_batch=None):
             model.train()
-            with pytest.raises(ArithmeticError):
+            with pytest.raises(ArithmeticError), warnings.catch_warnings(action="error"):
                 model(**inputs)
             with torch.no_grad():
                 model.eval()
@@ -214,11 +217,30 @@ def test_a_pass_that_raised_leaves_no_noise_on_for_whoever_catches_it():
 
     trainer = sft(ROWS, ExactNEFTune(alpha=5), trainer=Forgiving, collator=_flat())
     witness = Witness(trainer.model)
-    trainer.model.lm_head.register_forward_pre_hook(fails_every_third)
+    getattr(trainer.model, part).register_forward_pre_hook(fails_every_third)
 
     trainer.train()
 
-    assert witness.noised == [True, False, True] * 2
+    learning = [noised for noised, seen in zip(witness.noised, witness.passes, strict=True) if seen[2]]
+    assert learning[-1]
+    assert not any(noised for noised, seen in zip(witness.noised, witness.passes, strict=True) if not seen[2])
+
+
+def test_a_pass_of_another_thread_is_not_the_trainers():
+    seen = []
+
+    def elsewhere(model, _state):
+        witness = Witness(model)
+        batch = _flat()([{"input_ids": ROWS[0]}])
+        thread = threading.Thread(target=lambda: model.train()(**batch))
+        thread.start()
+        thread.join()
+        seen.append(witness.noised)
+
+    exact = ExactNEFTune(alpha=5)
+    sft(ROWS, exact, Does("on_step_begin", elsewhere), trainer=Trainer, collator=_flat(), max_steps=1).train()
+
+    assert seen == [[False]]
 
 
 # What decides the noise
@@ -355,13 +377,18 @@ def test_a_short_training_is_verified_as_well_as_its_few_tokens_allow():
 
 def test_measurements_do_not_pile_up_where_nothing_is_logged(monkeypatch):
     monkeypatch.setattr("neftune_core.foreign_run._STEPS_UNREAD", 2)
-    waiting = []
+    monkeypatch.setattr("neftune_core.foreign_run._READINGS_KEPT", 2)
+    waiting, kept = [], []
     exact = ExactNEFTune(alpha=5)
     look = Does("on_step_end", lambda *_: waiting.append(len(exact._run._noisy.meter._measured)))
+    count = Does("on_step_end", lambda *_: kept.append(len(exact._run._readings)))
 
-    sft(rows_of(*[100] * 16), exact, look, per_device_train_batch_size=2, logging_strategy="no").train()
+    sft(
+        rows_of(*[100] * 16), exact, look, count, per_device_train_batch_size=2, logging_strategy="no"
+    ).train()
 
-    assert max(waiting) <= 1
+    assert max(waiting) == 1
+    assert max(kept) == 2
 
 
 # What is refused
