@@ -4,7 +4,7 @@ import tempfile
 
 import torch
 from datasets import Dataset
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import DataCollatorWithFlattening, LlamaConfig, LlamaForCausalLM, TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
 from tests.core.tiny import CONFIG, make_tokenizer
@@ -19,6 +19,9 @@ def rows_of(*lengths, first=_FIRST):
         [first + row, *(5 + (7 * row + 3 * place) % 200 for place in range(length - 1))]
         for row, length in enumerate(lengths)
     ]
+
+
+ROWS = rows_of(30, 8, 20, 12, 9, 25, 14, 10)
 
 
 def tiny_model(**config):
@@ -71,6 +74,17 @@ def _dataset(rows):
 
 def losses(trainer):
     return [line["loss"] for line in trainer.state.log_history if "loss" in line]
+
+
+def flattening():
+    return DataCollatorWithFlattening(return_tensors="pt")
+
+
+class Does(TrainerCallback):
+    """Does something at an event of the trainer."""
+
+    def __init__(self, event, what):
+        setattr(self, event, lambda _args, state, _control, model=None, **_: what(model, state))
 
 
 class Witness:

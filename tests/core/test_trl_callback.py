@@ -7,30 +7,19 @@ import runpy
 import threading
 import warnings
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
 from peft import LoraConfig
-from transformers import DataCollatorWithFlattening, Trainer, TrainerCallback
+from transformers import Trainer
 
-from neftune_core.errors import NeftuneMisapplied, SpecError
 from neftune_core.noise import Noise, noisy_embeddings
 from neftune_core.trl import ExactNEFTune
-from tests.core.sft import Witness, losses, rows_of, sft, tiny_model
+from tests.core.sft import ROWS, Does, Witness, flattening, losses, rows_of, sft, tiny_model
 from tests.core.tiny import make_base
 
 # TRL, datasets and transformers warn of each other.
 pytestmark = pytest.mark.filterwarnings("ignore")
-
-ROWS = rows_of(30, 8, 20, 12, 9, 25, 14, 10)
-
-
-class Does(TrainerCallback):
-    """Does something at an event of the trainer."""
-
-    def __init__(self, event, what):
-        setattr(self, event, lambda _args, state, _control, model=None, **_: what(model, state))
 
 
 def hooks(model):
@@ -188,10 +177,10 @@ def test_a_copy_of_the_model_made_while_training_is_clean():
     def call_a_copy(model, _state):
         copied = copy.deepcopy(model).train()
         seen.append(Witness(copied))
-        copied(**_flat()([{"input_ids": ROWS[0]}])).loss.backward()
+        copied(**flattening()([{"input_ids": ROWS[0]}])).loss.backward()
 
     exact = ExactNEFTune(alpha=5)
-    sft(ROWS, exact, Does("on_step_begin", call_a_copy), trainer=Trainer, collator=_flat()).train()
+    sft(ROWS, exact, Does("on_step_begin", call_a_copy), trainer=Trainer, collator=flattening()).train()
 
     assert [witness.noised for witness in seen] == [[False], [False]]
 
@@ -215,7 +204,7 @@ def test_a_pass_that_raised_leaves_no_noise_on_for_whoever_catches_it(part):
         if calls[-1] == 0:
             raise ArithmeticError
 
-    trainer = sft(ROWS, ExactNEFTune(alpha=5), trainer=Forgiving, collator=_flat())
+    trainer = sft(ROWS, ExactNEFTune(alpha=5), trainer=Forgiving, collator=flattening())
     witness = Witness(trainer.model)
     getattr(trainer.model, part).register_forward_pre_hook(fails_every_third)
 
@@ -231,14 +220,16 @@ def test_a_pass_of_another_thread_is_not_the_trainers():
 
     def elsewhere(model, _state):
         witness = Witness(model)
-        batch = _flat()([{"input_ids": ROWS[0]}])
+        batch = flattening()([{"input_ids": ROWS[0]}])
         thread = threading.Thread(target=lambda: model.train()(**batch))
         thread.start()
         thread.join()
         seen.append(witness.noised)
 
     exact = ExactNEFTune(alpha=5)
-    sft(ROWS, exact, Does("on_step_begin", elsewhere), trainer=Trainer, collator=_flat(), max_steps=1).train()
+    sft(
+        ROWS, exact, Does("on_step_begin", elsewhere), trainer=Trainer, collator=flattening(), max_steps=1
+    ).train()
 
     assert seen == [[False]]
 
@@ -391,130 +382,6 @@ def test_measurements_do_not_pile_up_where_nothing_is_logged(monkeypatch):
     assert max(kept) == 2
 
 
-# What is refused
-
-
-@pytest.mark.parametrize("theirs", [5.0, 0.0])
-def test_the_trainers_own_noise_is_refused_before_anything_is_hooked(theirs):
-    with pytest.raises(NeftuneMisapplied, match="neftune_noise_alpha is set"):
-        sft(ROWS, ExactNEFTune(alpha=5), neftune_noise_alpha=theirs)
-
-
-def test_the_trainers_own_noise_is_refused_where_the_callback_comes_late():
-    trainer = sft(ROWS, neftune_noise_alpha=5.0)
-    trainer.add_callback(ExactNEFTune(alpha=0))
-
-    with pytest.raises(NeftuneMisapplied, match="neftune_noise_alpha is set"):
-        trainer.train()
-
-
-def test_the_libraries_hook_left_behind_is_refused_for_a_control_run_too():
-    from transformers.integrations.neftune import activate_neftune  # noqa: PLC0415 - one test's
-
-    model = tiny_model()
-    activate_neftune(model, 5.0)
-
-    for alpha in (0, 5):
-        with pytest.raises(NeftuneMisapplied):
-            sft(ROWS, ExactNEFTune(alpha), model=model).train()
-
-
-@pytest.mark.parametrize("same", [True, False])
-def test_a_second_one_is_refused(same):
-    exact = ExactNEFTune(alpha=5)
-
-    with pytest.raises(NeftuneMisapplied, match="already carries noise"):
-        sft(ROWS, exact, exact if same else ExactNEFTune(alpha=3)).train()
-
-
-def test_wrapped_packing_is_refused_and_allowed_without_noise():
-    how = {"packing": True, "packing_strategy": "wrapped", "max_length": 32}
-
-    with pytest.raises(NeftuneMisapplied, match="wrapped"):
-        sft(ROWS, ExactNEFTune(alpha=5), **how)
-    sft(ROWS, ExactNEFTune(alpha=0), **how).train()
-
-
-def test_packed_rows_whose_collator_forgets_the_examples_are_refused():
-    def forgetful(features):
-        ids = torch.tensor([feature["input_ids"][:8] for feature in features])
-        return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": ids}
-
-    trainer = sft(ROWS, ExactNEFTune(alpha=5), trainer=Trainer, collator=forgetful, packing=True)
-
-    with pytest.raises(NeftuneMisapplied, match="tells no examples apart"):
-        trainer.train()
-
-
-def test_a_batch_that_tells_no_lengths_is_refused():
-    def bare(features):
-        ids = torch.tensor([feature["input_ids"][:8] for feature in features])
-        return {"input_ids": ids, "labels": ids}
-
-    with pytest.raises(NeftuneMisapplied, match="tells no lengths"):
-        sft(ROWS, ExactNEFTune(alpha=5), trainer=Trainer, collator=bare).train()
-
-
-def test_embeddings_in_place_of_tokens_are_refused():
-    model = tiny_model()
-    table = model.get_input_embeddings().weight.detach()
-
-    def embedded(features):
-        ids = torch.tensor([feature["input_ids"][:8] for feature in features])
-        return {"inputs_embeds": table[ids], "attention_mask": torch.ones_like(ids), "labels": ids}
-
-    with pytest.raises(NeftuneMisapplied, match="inputs_embeds"):
-        sft(ROWS, ExactNEFTune(alpha=5), model=model, trainer=Trainer, collator=embedded).train()
-
-
-def test_a_model_that_passes_its_embedding_by_is_found_out():
-    model = tiny_model()
-    table = model.get_input_embeddings().weight
-    plain = model.model.forward
-
-    def by(input_ids, inputs_embeds=None, **more):
-        return plain(inputs_embeds=table[input_ids], **more)
-
-    model.model.forward = by
-
-    with pytest.raises(NeftuneMisapplied, match="0 times"):
-        sft(ROWS, ExactNEFTune(alpha=5), model=model, trainer=Trainer, collator=_flat()).train()
-
-
-def _flat():
-    return DataCollatorWithFlattening(return_tensors="pt")
-
-
-def test_several_gpus_in_threads_are_refused():
-    args = SimpleNamespace(neftune_noise_alpha=None, packing=False, n_gpu=2)
-
-    with pytest.raises(NeftuneMisapplied, match="DataParallel"):
-        ExactNEFTune(alpha=5).on_init_end(args, None, None)
-    ExactNEFTune(alpha=0).on_init_end(args, None, None)
-
-
-def test_a_loop_that_trains_another_model_is_found_out():
-    exact, state = ExactNEFTune(alpha=5), SimpleNamespace(epoch=0.0)
-    exact.on_train_begin(SimpleNamespace(n_gpu=1), state, None, model=tiny_model())
-    exact.on_epoch_begin(None, state, None)
-    exact.on_step_begin(None, state, None)
-
-    with pytest.raises(NeftuneMisapplied, match="without a noised pass"):
-        exact.on_pre_optimizer_step(None, state, None)
-    exact.detach()
-
-
-def test_a_model_called_without_names_is_refused():
-    exact, state, model = ExactNEFTune(alpha=5), SimpleNamespace(epoch=0.0), tiny_model().train()
-    exact.on_train_begin(SimpleNamespace(n_gpu=1), state, None, model=model)
-    exact.on_epoch_begin(None, state, None)
-    exact.on_step_begin(None, state, None)
-
-    with pytest.raises(NeftuneMisapplied, match="without names"):
-        model(torch.tensor([ROWS[0]]))
-    exact.detach()
-
-
 def test_the_script_in_the_documentation_runs(tmp_path, monkeypatch):
     script = Path(__file__).parents[2] / "docs/examples/exact_neftune.py"
     make_base(tmp_path / "base")
@@ -531,9 +398,3 @@ def test_the_script_in_the_documentation_runs(tmp_path, monkeypatch):
     assert exact.verified["effective_alpha"] == pytest.approx(5.0, rel=0.05)
     code = [line for line in script.read_text().splitlines()[10:] if line.strip()]
     assert len(code) <= 10
-
-
-@pytest.mark.parametrize("alpha", [-1.0, math.nan, 1e6])
-def test_an_alpha_that_cannot_be_meant_is_refused(alpha):
-    with pytest.raises(SpecError):
-        ExactNEFTune(alpha=alpha)
