@@ -26,7 +26,12 @@ def train_wrapped(ranks, to):
     torch.set_num_threads(1)
     model = make_model("llama")
     wrapped = DistributedDataParallel(model)
-    there, other = (wrapped, model) if to == "wrapper" else (model, wrapped)
+    compiled = torch.compile(wrapped, backend="eager")
+    there, other = {
+        "wrapper": (wrapped, model),
+        "inside": (model, wrapped),
+        "compiled": (compiled, wrapped),
+    }[to]
     ids, mask, layout = share(ranks.rank)
     first = FirstLayer(model)
     refused = ""
@@ -49,7 +54,7 @@ def train_wrapped(ranks, to):
     return away, refused, gradient_of(model).tolist(), len(model.get_input_embeddings()._forward_hooks)
 
 
-@pytest.mark.parametrize("to", ["wrapper", "inside"])
+@pytest.mark.parametrize("to", ["wrapper", "inside", "compiled"])
 def test_each_process_gets_the_noise_of_its_own_examples(to):
     told = in_processes(train_wrapped, to)
     assert [ended.detail for ended in told] == ["", ""]

@@ -79,6 +79,18 @@ def test_measuring_leaves_no_trace():
     assert all(not module._forward_hooks and not module._forward_pre_hooks for module in model.modules())
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")
+def test_measuring_compiles_nothing():
+    torch.compiler.reset()
+    graphs = []
+    model = make_model("granite", num_hidden_layers=1)
+    model.model.compile(backend=lambda graph, _inputs: graphs.append(graph) or graph)
+
+    assert measure_passage(model, model.get_input_embeddings()).factor == pytest.approx(12.0)
+
+    assert graphs == []
+
+
 def test_what_is_no_decoder_is_not_measured():
     embedding = nn.Embedding(4, 4)
 
