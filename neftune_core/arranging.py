@@ -4,6 +4,8 @@ Packed rows compute no pads, so they are the fastest wherever the model allows t
 figures); a model that doesn't is padded. Knows the spec and asks the model; knows nothing of losses.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,10 +19,24 @@ from neftune_core.spec import JobSpec
 _TOKENS_AT_ONCE = {"cpu": 2_048, "cuda": 16_384}
 
 
-def arrangement_for(spec: JobSpec, base: Any, device: torch.device, pad_id: int) -> Arrangement:
+@dataclass(frozen=True)
+class Arranged:
+    """The rows that were chosen, and why they are padded where they are."""
+
+    arrangement: Arrangement
+    padded_because: str | None
+
+    def told(self) -> Mapping[str, object]:
+        """Give what ``run.arranged`` tells."""
+        why = {} if self.padded_because is None else {"padded_because": self.padded_because}
+        return {**described(self.arrangement), **why}
+
+
+def arrangement_for(spec: JobSpec, base: Any, device: torch.device, pad_id: int) -> Arranged:
     """Choose the rows; a base that may be packed is switched to attention within examples."""
     training = spec.training
-    packed = _may_pack(spec, base, device)
+    padded_because = _why_padded(spec, base, device)
+    packed = padded_because is None
     at_once = max(_TOKENS_AT_ONCE[device.type], training.max_length)
     size: int
     if training.micro_batch_size != "auto":
@@ -29,7 +45,7 @@ def arrangement_for(spec: JobSpec, base: Any, device: torch.device, pad_id: int)
         size = training.batch_size
     else:
         size = min(training.batch_size, at_once // training.max_length)
-    return Arrangement(
+    arrangement = Arrangement(
         micro_batch_size=size,
         pad_id=pad_id,
         rows="packed" if packed else "right",
@@ -37,19 +53,21 @@ def arrangement_for(spec: JobSpec, base: Any, device: torch.device, pad_id: int)
         in_order=training.loss_reduction == "micro_batch",
         target=spec.noise.target,
     )
+    return Arranged(arrangement, padded_because)
 
 
-def _may_pack(spec: JobSpec, base: Any, device: torch.device) -> bool:
-    # A mean per micro-batch is the paper's, and the paper pads.
-    if spec.training.packing == "off" or spec.training.loss_reduction == "micro_batch":
-        return False
+def _why_padded(spec: JobSpec, base: Any, device: torch.device) -> str | None:
+    if spec.training.packing == "off":
+        return "packing is off"
+    if spec.training.loss_reduction == "micro_batch":
+        return "a mean per micro-batch is the paper's, and the paper pads"
     fault = use_packed_attention(base, device)
     if fault is not None and spec.training.packing == "on":
         raise SpecError(
             f"training.packing is on, but this model can't take several examples in a row: {fault}; "
             "use auto or off."
         )
-    return fault is None
+    return fault
 
 
 def described(arrangement: Arrangement) -> dict[str, object]:

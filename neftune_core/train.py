@@ -143,7 +143,9 @@ class _Run:
         if self.numerics.device.type == "cpu" and model.is_small(self.base):
             torch.set_num_threads(1)
         pad_id = self.material.tokenizer.pad_token_id or 0
-        self.arrangement = arrangement_for(self.spec, self.base, self.numerics.device, pad_id)
+        arranged = arrangement_for(self.spec, self.base, self.numerics.device, pad_id)
+        self.reporter.event("run.arranged", arranged.told())
+        self.arrangement = arranged.arrangement
         train, held_out = self.material.train.examples, self.material.held_out.examples
         self.evaluation = arrange(self.ranks.share(held_out), self.arrangement)
         self.clean_rows = clean_rows(train, len(held_out), self.spec.training.seed)

@@ -125,6 +125,10 @@ def test_auto_packs_what_may_be_packed_and_says_so(base, tmp_path):
     assert packed.series("train_loss") != padded.series("train_loss")  # last bits: they were laid otherwise
     assert packed.outcome.resolved["row_tokens"] == 2048
     assert "row_tokens" not in padded.outcome.resolved
+    assert packed.named("run.arranged") == [{"micro_batch_size": 8, "packing": "on", "row_tokens": 2048}]
+    assert padded.named("run.arranged") == [
+        {"micro_batch_size": 8, "packing": "off", "padded_because": "packing is off"}
+    ]
 
 
 def test_a_model_that_would_leak_is_padded_or_refused(tmp_path):
@@ -139,7 +143,10 @@ def test_a_model_that_would_leak_is_padded_or_refused(tmp_path):
     make_tokenizer().save_pretrained(folder)
     parts = {"model_dir": folder, "method": "full", "training": {"max_steps": 1}}
 
-    assert ran(None, tmp_path, **parts).outcome.resolved["packing"] == "off"
+    told = ran(None, tmp_path, **parts)
+    assert told.outcome.resolved["packing"] == "off"
+    [arranged] = told.named("run.arranged")
+    assert "an example in a row sees another" in str(arranged["padded_because"])
     parts["training"] |= {"packing": "on"}
     with pytest.raises(SpecError, match=r"packing is on, but .* an example in a row sees another"):
         ran(None, tmp_path, **parts)
