@@ -175,7 +175,12 @@ def make_trainable(base: Any, spec: JobSpec) -> Any:
         use_rslora=spec.lora.use_rslora,
     )
     with _peft_speaks_old_names():
-        return get_peft_model(base, config)
+        try:
+            return get_peft_model(base, config)
+        except ValueError as error:  # state-space models have modules that an adapter can't sit on
+            raise SpecError(
+                f"PEFT can't put this adapter on the model; name lora.target_modules yourself. {error}"
+            ) from error
 
 
 def load_adapter(base: Any, adapter: Path) -> Any:

@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from transformers import FalconH1Config, FalconH1ForCausalLM
 
 from neftune_core.errors import CustomCode, SpecError, UnsafeWeights
 from neftune_core.model import (
@@ -15,7 +16,7 @@ from neftune_core.model import (
     numerics_for,
 )
 from neftune_core.spec import LoraSpec
-from tests.core.tiny import make_base, make_spec
+from tests.core.tiny import CONFIG, make_base, make_spec
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +53,15 @@ def test_pickled_weights_are_refused(tmp_path):
 def test_a_base_keeps_no_cache_and_is_not_training(loaded):
     assert loaded.config.use_cache is False
     assert not loaded.training
+
+
+def test_modules_that_take_no_adapter_are_told():
+    config = FalconH1Config(
+        **CONFIG, mamba_d_ssm=64, mamba_n_heads=4, mamba_d_head=16, mamba_n_groups=1, mamba_d_state=16
+    )
+
+    with pytest.raises(SpecError, match=r"name lora\.target_modules yourself.*out_proj"):
+        make_trainable(FalconH1ForCausalLM(config), make_spec())
 
 
 def test_modules_the_model_lacks_are_refused_with_those_it_has(loaded):
