@@ -128,7 +128,7 @@ def measured(method: str, lengths: list[int], hidden: int, rounds: int) -> dict[
         tie_word_embeddings=False,
     )
     base, spec = LlamaForCausalLM(config).eval(), spec_of(method)
-    arranged = arrangement_for(spec, base, CPU, pad_id=0)
+    arranged = arrangement_for(spec, base, CPU, pad_id=0).arrangement
     model, noise = make_trainable(base, spec), Noise(5.0, 42)
     head = LossHead(model, CPU)
     step = Step(1, 0, tuple(example(number, length) for number, length in enumerate(lengths)))

@@ -136,7 +136,7 @@ def fresh(spec: JobSpec) -> tuple[Any, Any]:
 def ours(args: argparse.Namespace, plan: Sequence[Step], packing: str) -> Timed:
     spec = spec_of(args, packing)
     base, trainable = fresh(spec)
-    arrangement = arrangement_for(spec, base, CPU, pad_id=0)
+    arrangement = arrangement_for(spec, base, CPU, pad_id=0).arrangement
     model = trainable()
     losses, seconds = [], 0.0
     with noisy_embeddings(model, Noise(args.alpha, 42)) as noisy:
