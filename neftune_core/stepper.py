@@ -1,8 +1,7 @@
 """One optimizer step: the losses of its trained tokens over their number, clipped, and applied.
 
 The step is the same in every arrangement of its examples, unless the paper's mean of means was asked for.
-Knows a model, its noise and AdamW; knows
-nothing of plans, reports or files.
+Knows a model, its noise and AdamW; knows nothing of plans, reports or files.
 """
 
 import math
@@ -20,6 +19,9 @@ from neftune_core.noise import NoisyEmbeddings
 from neftune_core.ranks import ALONE, Ranks
 from neftune_core.spec import TrainingSpec
 from neftune_core.tokenise import Example
+
+# How CPUs, CUDA and its matrix library say it where torch does not.
+_NO_MEMORY = ("allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,11 @@ class Stepper:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         self._model.train()
+        # All of it: the optimizer's moments are made in the first step, after the gradients.
+        with naming_out_of_memory(f"at step {step.number}"):
+            return self._taken(step, strength)
+
+    def _taken(self, step: Step, strength: float) -> Taken:
         loss, correct = self._accumulated(step, strength)
         self._ranks.sum_gradients(self._parameters)
         norm = float(torch.nn.utils.clip_grad_norm_(self._parameters, self._max_norm))
@@ -99,7 +106,7 @@ class Stepper:
         Each rank decides that for itself: nothing is exchanged before, and layout decides nothing.
         """
         try:
-            with naming_out_of_memory(step.number):
+            with naming_out_of_memory(f"at step {step.number}"):
                 return self._accumulate(step, strength)
         except OutOfMemory:
             if not self._may_halve or self.arrangement.micro_batch_size == 1:
@@ -110,11 +117,10 @@ class Stepper:
         self._noisy.meter.read()  # what the failed attempt measured
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
-        with naming_out_of_memory(step.number):
-            return self._accumulate(step, strength)
+        return self._accumulate(step, strength)
 
     def _accumulate(self, step: Step, strength: float) -> tuple[torch.Tensor, torch.Tensor]:
-        """Add up the gradients of all micro-batches; nothing waits for the device in between."""
+        """Add up the gradients of all micro-batches; no number is read back from the device in between."""
         loss = torch.zeros((), dtype=torch.float64, device=self.device)
         correct = torch.zeros((), dtype=torch.int64, device=self.device)
         micro_batches = -(-len(step.examples) // self.arrangement.micro_batch_size)  # of all ranks
@@ -132,16 +138,17 @@ class Stepper:
 
 
 @contextmanager
-def naming_out_of_memory(step: int) -> Iterator[None]:
-    """Turn the ways a device says "no memory" into :class:`OutOfMemory`."""
+def naming_out_of_memory(when: str) -> Iterator[None]:
+    """Turn the ways a device says "no memory" into :class:`OutOfMemory`; ``when`` it did, for the message."""
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         text = str(error)
-        if not isinstance(error, torch.OutOfMemoryError | MemoryError) and "allocate memory" not in text:
+        named = isinstance(error, torch.OutOfMemoryError | MemoryError)
+        if not named and not any(words in text for words in _NO_MEMORY):
             raise
         raise OutOfMemory(
-            f"Out of memory at step {step}: lower training.micro_batch_size or max_length, "
+            f"Out of memory {when}: lower training.micro_batch_size or max_length, "
             "or turn gradient_checkpointing on."
         ) from error
 

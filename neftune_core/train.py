@@ -27,7 +27,7 @@ from neftune_core.progress import Progress, Wanted
 from neftune_core.ranks import ALONE, Ranks, SharedStop, fingerprint
 from neftune_core.rows import Row
 from neftune_core.spec import JobSpec
-from neftune_core.stepper import Stepper
+from neftune_core.stepper import Stepper, naming_out_of_memory
 from neftune_core.walk import Stopped, Trainee, Values, Walk
 
 
@@ -65,7 +65,10 @@ def run(  # noqa: PLR0913, PLR0917 - the run's whole world, each part once
     it goes on from there to the very result it would have had.
     """
     try:
-        return _Run(spec, model_dir, workdir, reporter, stop, ranks).whole(train_rows, eval_rows, checkpoints)
+        with naming_out_of_memory("outside the steps, loading, measuring or saving the model"):
+            return _Run(spec, model_dir, workdir, reporter, stop, ranks).whole(
+                train_rows, eval_rows, checkpoints
+            )
     except Stopped:
         return Outcome(stopped=True)
 

@@ -116,6 +116,24 @@ def test_a_micro_batch_that_was_asked_for_is_not_changed(base):
         take(base, rows=4, training=TrainingSpec(micro_batch_size=8))
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory."),
+        RuntimeError("CUDA error: out of memory"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory"),
+    ],
+)
+def test_no_room_for_the_optimizers_moments_is_out_of_memory_too(error, base, monkeypatch):
+    def step(*_):
+        raise error
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", step)
+    with pytest.raises(OutOfMemory, match="at step 1"):
+        take(base, rows=8)
+
+
 @pytest.mark.parametrize("max_grad_norm", [1.0, None])
 def test_a_step_without_a_finite_loss_leaves_the_weights_alone(base, max_grad_norm):
     class Unlucky(LossHead):

@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM, GraniteConfig, GraniteForCausalLM
 
 from neftune_core import train
 from neftune_core.batches import Arrangement, arrange, steps
-from neftune_core.errors import NonFiniteLoss, NoTrainableTokens, SpecError
+from neftune_core.errors import NonFiniteLoss, NoTrainableTokens, OutOfMemory, SpecError
 from neftune_core.losses import LossHead
 from neftune_core.model import load_base, load_tokenizer, make_trainable, numerics_for
 from neftune_core.packed_attention import use_packed_attention
@@ -102,6 +102,16 @@ def test_each_step_tells_everything_in_one_line(trained):
     assert told.steps[4]["epoch"] == pytest.approx(4 / 3)
     assert told.steps[4]["tokens"] > told.steps[3]["tokens"] > 0
     assert min(told.series("tokens_per_s")) > 0
+
+
+@pytest.mark.parametrize("part", ["load_base", "make_trainable"])
+def test_no_memory_for_the_model_is_named_as_that(part, trained, monkeypatch):
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(train.model, part, full)
+    with pytest.raises(OutOfMemory, match="outside the steps"):
+        trained()
 
 
 def test_the_plan_is_told_before_the_first_number(trained):
