@@ -5,13 +5,13 @@ does not need.
 """
 
 import importlib
-import importlib.abc
 import importlib.machinery
 import subprocess
 import sys
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -45,21 +45,26 @@ def needed(lines: Sequence[str]) -> set[str]:
     return {name for name, _ in seen}
 
 
-class Absent(importlib.abc.MetaPathFinder):
-    """Finds nothing of the packages that are not there."""
+class Without:
+    """A finder that finds nothing of the packages that are absent, as if they were not installed."""
 
-    def __init__(self, present: set[str]) -> None:
+    def __init__(self, finder: Any, present: set[str]) -> None:
+        self._finder = finder
         self._absent = {
             top
             for top, owners in metadata.packages_distributions().items()
             if not {canonicalize_name(owner) for owner in owners} & (present | {"neftune-service"})
         }
 
-    def find_spec(self, name: str, *_: object) -> importlib.machinery.ModuleSpec | None:
-        """Refuse what is absent; leave the rest to the others."""
+    def find_spec(self, name: str, *place: Any) -> importlib.machinery.ModuleSpec | None:
+        """Leave what is present to the finder."""
         if name.split(".", maxsplit=1)[0] in self._absent:
-            raise ModuleNotFoundError(f"No module named {name!r} in this image", name=name)
-        return None
+            return None
+        found: importlib.machinery.ModuleSpec | None = self._finder.find_spec(name, *place)
+        return found
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._finder, name)
 
 
 if __name__ == "__main__":
@@ -67,6 +72,6 @@ if __name__ == "__main__":
     here = needed(requirements(extras.split()))
     for loaded in [name for name in sys.modules if name.split(".")[0] == "packaging"]:
         del sys.modules[loaded]
-    sys.meta_path.insert(0, Absent(here))
+    sys.meta_path[:] = [Without(finder, here) for finder in sys.meta_path]
     for module in modules:
         importlib.import_module(module)
