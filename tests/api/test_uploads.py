@@ -285,7 +285,7 @@ def test_a_client_that_goes_away_leaves_nothing(service: Service) -> None:
             f"Content-Length: 100000000\r\n\r\n".encode()
         )
         line.sendall(rows(200_000))
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while service.kept() != before and time.monotonic() < until:
         time.sleep(0.05)
     assert service.kept() == before
