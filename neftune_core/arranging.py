@@ -32,10 +32,15 @@ class Arranged:
         return {**described(self.arrangement), **why}
 
 
-def arrangement_for(spec: JobSpec, base: Any, device: torch.device, pad_id: int) -> Arranged:
-    """Choose the rows; a base that may be packed is switched to attention within examples."""
+def arrangement_for(
+    spec: JobSpec, base: Any, device: torch.device, pad_id: int, *, autocast: bool = False
+) -> Arranged:
+    """Choose the rows; a base that may be packed is switched to attention within examples.
+
+    ``autocast``: it will train so, in bf16.
+    """
     training = spec.training
-    padded_because = _why_padded(spec, base, device)
+    padded_because = _why_padded(spec, base, device, autocast)
     packed = padded_because is None
     at_once = max(_TOKENS_AT_ONCE[device.type], training.max_length)
     size: int
@@ -56,12 +61,12 @@ def arrangement_for(spec: JobSpec, base: Any, device: torch.device, pad_id: int)
     return Arranged(arrangement, padded_because)
 
 
-def _why_padded(spec: JobSpec, base: Any, device: torch.device) -> str | None:
+def _why_padded(spec: JobSpec, base: Any, device: torch.device, autocast: bool) -> str | None:
     if spec.training.packing == "off":
         return "packing is off"
     if spec.training.loss_reduction == "micro_batch":
         return "a mean per micro-batch is the paper's, and the paper pads"
-    fault = use_packed_attention(base, device)
+    fault = use_packed_attention(base, device, autocast=autocast)
     if fault is not None and spec.training.packing == "on":
         raise SpecError(
             f"training.packing is on, but this model can't take several examples in a row: {fault}; "

@@ -84,15 +84,24 @@ def _attend(
     segments = attention_mask
     if segments.window is not None and segments.window != asked.get("sliding_window"):
         raise CannotPack("it attends locally in a way that is not a sliding window")
-    if _one_kernel_does(query_1HTD, value_1HTD, asked):
-        return _attend_at_once(query_1HTD, key_1HTD, value_1HTD, segments, asked.get("scaling")), None
-    wholes = (query_1HTD, key_1HTD, value_1HTD)
+    wholes = _as_cast(query_1HTD, key_1HTD, value_1HTD)
+    if _one_kernel_does(wholes[0], wholes[2], asked):
+        return _attend_at_once(*wholes, segments, asked.get("scaling")), None
     parts = (torch.split(whole, list(segments.lengths), dim=2) for whole in wholes)
     attended_1tHD = [
         _sdpa(module, *part, _window_mask(part[0], segments.window), **asked)[0]
         for part in zip(*parts, strict=True)
     ]
     return torch.cat(attended_1tHD, dim=1), None
+
+
+def _as_cast(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Cast as autocast would before the library's attention; rotation leaves queries and keys in fp32."""
+    kind = query.device.type
+    if not torch.is_autocast_enabled(kind):
+        return query, key, value
+    dtype = torch.get_autocast_dtype(kind)
+    return query.to(dtype), key.to(dtype), value.to(dtype)
 
 
 def _window_mask(query_1HtD: Tensor, window: int | None) -> Tensor | None:
@@ -143,11 +152,12 @@ def _attend_at_once(
     return attended[None]
 
 
-def use_packed_attention(model: Any, device: torch.device) -> str | None:
+def use_packed_attention(model: Any, device: torch.device, *, autocast: bool = False) -> str | None:
     """Switch a model in eval mode to this attention, if packing leaves its numbers alone.
 
-    Tries short examples alone with the model's own attention and together in one row. Gives ``None``, or
-    why the model can't be packed; then it is left as it was.
+    Tries short examples alone with the model's own attention and together in one row; with ``autocast`` also
+    as it will train in bf16, where another kernel may serve. Gives ``None``, or why the model can't be
+    packed; then it is left as it was.
     """
     own = model.config._attn_implementation
     if own != "sdpa":
@@ -156,13 +166,13 @@ def use_packed_attention(model: Any, device: torch.device) -> str | None:
     size = model.get_input_embeddings().weight.shape[0]
     examples = [torch.randint(size, (length,), generator=generator) for length in (*_PROBED, _PROBED[0])]
     *examples, other = (example.to(device) for example in examples)
+    casts = (False, True) if autocast else (False,)
     try:
-        with torch.no_grad():
-            alone = torch.cat([_logits(model, [ids]) for ids in examples])
-            model.set_attn_implementation(NAME)
-            together = _logits(model, examples)
-            with_other = _logits(model, [other, *examples[1:]])
-        fault = _difference(alone, together, with_other)
+        alone = [_told(model, [[ids] for ids in examples], cast) for cast in casts]
+        model.set_attn_implementation(NAME)
+        together = [_told(model, [examples], cast) for cast in casts]
+        with_other = [_told(model, [[other, *examples[1:]]], cast) for cast in casts]
+        fault = next(filter(None, map(_difference, alone, together, with_other)), None)
     except Exception as error:  # a model's own code may fail in any way on a packed row
         fault = f"it can't compute a packed row ({error})"
     if fault is not None:
@@ -189,6 +199,13 @@ def _difference(alone_TV: Tensor, together_TV: Tensor, with_other_TV: Tensor) ->
     if not off <= (5e-2 if half else 1e-5):
         return f"an example in a row has other logits than alone (by {float(off):.1e})"
     return None
+
+
+@torch.no_grad()
+def _told(model: Any, rows: Sequence[Sequence[Tensor]], cast: bool) -> Tensor:
+    """Give the logits of each row's examples, one row after another."""
+    with torch.autocast(rows[0][0].device.type, torch.bfloat16, enabled=cast):
+        return torch.cat([_logits(model, examples) for examples in rows])
 
 
 def _logits(model: Any, examples: Sequence[Tensor]) -> Tensor:

@@ -146,7 +146,8 @@ class _Run:
         if self.numerics.device.type == "cpu" and model.is_small(self.base):
             torch.set_num_threads(1)
         pad_id = self.material.tokenizer.pad_token_id or 0
-        arranged = arrangement_for(self.spec, self.base, self.numerics.device, pad_id)
+        numerics = self.numerics
+        arranged = arrangement_for(self.spec, self.base, numerics.device, pad_id, autocast=numerics.autocast)
         self.reporter.event("run.arranged", arranged.told())
         self.arrangement = arranged.arrangement
         train, held_out = self.material.train.examples, self.material.held_out.examples

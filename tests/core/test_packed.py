@@ -173,19 +173,45 @@ def test_a_row_of_another_length_than_was_told_says_so(model):
         model(input_ids=torch.arange(9)[None], use_cache=False)
 
 
+def test_under_autocast_the_one_kernel_is_asked_in_half_precision(base, monkeypatch):
+    """Full training in bf16 keeps fp32 weights, and rotation gives back fp32 queries and keys."""
+    model = AutoModelForCausalLM.from_pretrained(base)
+    asked, given = [], []
+    one_kernel_does, sdpa = packed_attention._one_kernel_does, packed_attention._sdpa
+
+    def noted(query, value, others):
+        asked.append((query.dtype, value.dtype))
+        return one_kernel_does(query, value, others)
+
+    def attend(module, query, key, value, *others, **more):
+        given.append({query.dtype, key.dtype, value.dtype})
+        return sdpa(module, query, key, value, *others, **more)
+
+    monkeypatch.setattr(packed_attention, "_one_kernel_does", noted)
+    monkeypatch.setattr(packed_attention, "_sdpa", attend)
+    assert use_packed_attention(model, CPU, autocast=True) is None
+
+    half, whole = torch.bfloat16, torch.float32
+    assert set(asked) == {(whole, whole), (half, half)}  # it was tried both ways
+    assert {half} in given
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="the kernel for all examples at once needs CUDA")
 @pytest.mark.parametrize("window", [None, 4])
-def test_one_kernel_for_all_examples_gives_what_each_gives_alone(window, monkeypatch):
-    model = made("Mistral", sliding_window=window, head_dim=32).to("cuda", torch.bfloat16)
-    assert use_packed_attention(model, torch.device("cuda")) is None
+@pytest.mark.parametrize("autocast", [False, True])
+def test_one_kernel_for_all_examples_gives_what_each_gives_alone(autocast, window, monkeypatch):
+    model = made("Mistral", sliding_window=window, head_dim=32)
+    model.to("cuda", torch.float32 if autocast else torch.bfloat16)
+    assert use_packed_attention(model, torch.device("cuda"), autocast=autocast) is None
     batch = lay(make_examples(6), PACKED).to(torch.device("cuda"))
     told = []
     for at_once in (True, False):
         if not at_once:
             monkeypatch.setattr(packed_attention, "_one_kernel_does", lambda *_: False)
         model.zero_grad()
-        losses = LossHead(model, torch.device("cuda"))(batch).loss_M
+        with torch.autocast("cuda", torch.bfloat16, enabled=autocast):
+            losses = LossHead(model, torch.device("cuda"))(batch).loss_M
         losses.sum().backward()
         told.append((losses.detach(), model.model.layers[0].self_attn.q_proj.weight.grad.float()))
 
