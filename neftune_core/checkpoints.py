@@ -33,6 +33,8 @@ FORMAT = 1
 _PARTS = ("weights", "optimizer", "generators")
 _BEST, _STATE, _MANIFEST = "best.safetensors", "state.json", "manifest.json"
 _NAME = re.compile(r"step-(\d{8})")
+_LEFT = re.compile(r"step-\d{8}\.(tmp|gone)")  # by a process that died saving or removing
+_FILES_NAMED = 8
 
 Tensors = Mapping[str, Tensor]
 
@@ -119,12 +121,15 @@ class Checkpoints:
                     yield int(match[1]), path
 
     def _let_go(self, step: int) -> None:
-        """Remove the oldest, and those beyond this step: they were damaged, or of a walk given up."""
+        """Remove the oldest, those beyond this step (damaged, or of a walk given up), and the unfinished."""
         known = sorted(self._known(), reverse=True)
         wanted = [path for at, path in known if at <= step][: self._keep]
         for _, path in known:
             if path not in wanted:
                 _remove(path)
+        for path in self._folder.iterdir():
+            if _LEFT.fullmatch(path.name):
+                shutil.rmtree(path)
 
 
 def read(folder: Path, belonging: Belonging) -> Checkpoint:
@@ -158,7 +163,7 @@ def _verify(folder: Path) -> None:
     if listed != found:
         told = listed if isinstance(listed, dict) else {}
         names = sorted(name for name in {*told, *found} if told.get(name) != found.get(name))
-        raise _damaged(folder, f"is not as it was written: {', '.join(names)} differ")
+        raise _damaged(folder, f"is not as it was written: {', '.join(names[:_FILES_NAMED])} differ")
 
 
 def _refuse_another(state: Mapping[str, Any], belonging: Belonging, folder: Path) -> None:

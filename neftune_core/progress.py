@@ -145,5 +145,5 @@ def _digest_of_examples(part: Prepared) -> bytes:
     digest = hashlib.sha256()
     for example in part.examples:
         digest.update(f"{example.row}:{example.key}:{len(example.ids)}:".encode())
-        digest.update(example.ids.tobytes() + example.trained.tobytes())
+        digest.update(example.ids.tobytes() + example.trained.tobytes() + example.response.tobytes())
     return digest.digest()

@@ -52,11 +52,15 @@ def moments_of(model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[dict
 def put_moments(
     model: nn.Module, optimizer: torch.optim.Optimizer, tensors: Tensors, groups: list[Any]
 ) -> None:
-    """Let the optimizer remember what another one did."""
+    """Let the optimizer remember what another one did; refuse what it can't have remembered of this model."""
     indices = {name: index for index, name in enumerate(_names(model, optimizer))}
+    trained = _trained(model)
     state: dict[int, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
         name, _, kind = key.rpartition("/")
+        # The optimizer itself does not look at shapes.
+        if name not in indices or tensor.shape != (() if kind == "step" else trained[name].shape):
+            raise CheckpointMismatch(f"The saved optimizer is not this model's: {key} does not fit.")
         state.setdefault(indices[name], {})[kind] = tensor
     optimizer.load_state_dict({"state": state, "param_groups": groups})
 

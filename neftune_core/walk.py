@@ -189,8 +189,9 @@ class Walk:
         self._early.go_on(state["early"])
         self._noise_guard.go_on(state["noise"])
         self.best.go_on(state["best"], best)
-        stepper = self.trainee.stepper
-        stepper.arrangement = replace(stepper.arrangement, **state["arrangement"])
+        stepper, then = self.trainee.stepper, state["arrangement"]
+        if then["rows"] != "packed" or stepper.arrangement.rows == "packed":  # else it can't be packed here
+            stepper.arrangement = replace(stepper.arrangement, **then)
 
     def _remember(self, values: Values) -> None:
         """Keep the latest of each loss for the record."""

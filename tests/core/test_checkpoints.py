@@ -108,6 +108,16 @@ def test_a_process_that_dies_while_it_saves_leaves_the_checkpoint_before(at, sto
     assert store.newest(refuse).step == 2
 
 
+@pytest.mark.parametrize("name", ["step-00000001.tmp", "step-00000001.gone"])
+def test_what_a_process_left_unfinished_is_swept_whichever_step_is_saved_next(name, store, tmp_path):
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "weights.safetensors").write_bytes(b"much")
+
+    save(store, 2)
+
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00000002"]
+
+
 def test_all_is_on_disk_before_the_folder_takes_its_name(store, tmp_path, monkeypatch):
     waits = []
     to_disk = checkpoints._to_disk
