@@ -111,7 +111,7 @@ class NoiseGuard:
 
     def finished(self) -> None:
         """Give the verdict now; a short run's is as sharp as its few elements allow."""
-        if self._check is None or self._check.examples == 0:
+        if self._check is None or self._check.elements == 0:
             return
         self.facts, self._check = self._check.conclude(), None
         self._reporter.event("neftune.verified", self.facts)

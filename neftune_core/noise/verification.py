@@ -20,6 +20,9 @@ from neftune_core.noise.meter import Reading
 TOLERANCE = 0.02  # of alpha
 _SIGMAS = 5.0  # how sure the measurement must be before the tolerance is held against it
 _SIGMAS_OF_ONE = 8.0  # the same for a single example, of which there are many
+_ROUNDING = (
+    2.0**-24
+)  # of a sum in fp32, at most; it shows where noise is far smaller than what it is added to
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,7 @@ class Verification:
         self._noise = noise
         self._square = self._expected = 0.0
         self._variance = 0.0  # of the sum of squares
+        self._rounding = 0.0  # the same sum may be off by so much without chance
         self._ratios: list[float] = []
         self.examples = 0
         self.elements = 0
@@ -61,18 +65,22 @@ class Verification:
                     f"{places} tokens of an example were noised; by the options it is {due.noised}."
                 )
             if math.isfinite(clean):  # else the weights are no numbers, which the loss will show
-                self._take(due, square, row, reading.channels, strength)
+                self._take(due, square, clean, row, reading.channels, strength)
         if reading.ratio is not None:
             self._ratios.append(reading.ratio)
 
-    def _take(self, due: Due, square: float, row: int, channels: int, strength: float) -> None:
+    def _take(  # noqa: PLR0913, PLR0917 - what was measured of one example
+        self, due: Due, square: float, clean: float, row: int, channels: int, strength: float
+    ) -> None:
         """Take one example; far off, it is a fault by itself, however right the others are."""
         elements = due.noised * channels
         by = row if self._noise.scale == "batch_width" else due.length
         expected = (self._noise.alpha * strength) ** 2 / 3 * due.noised / by
         variance = self._relative_variance(due, channels) if elements else 0.0
         allowed = (1 + TOLERANCE) ** 2 - 1 + _SIGMAS_OF_ONE * math.sqrt(variance)
-        if not abs(square - expected) <= allowed * expected:
+        off = math.sqrt(clean) * _ROUNDING  # the norm of what rounding may add
+        rounding = 2 * math.sqrt(expected) * off + off**2 if elements else 0.0
+        if not abs(square - expected) <= allowed * expected + rounding:
             raise NeftuneMisapplied(
                 f"An example of {due.length} tokens carries noise of squared norm {square:.4g}; alpha "
                 f"{self._noise.alpha:g} asks for {expected:.4g}, within {allowed:.0%}."
@@ -80,6 +88,7 @@ class Verification:
         self._square += square
         self._expected += expected
         self._variance += expected**2 * variance
+        self._rounding += rounding
         self.examples += 1
         self.elements += elements
 
@@ -96,6 +105,7 @@ class Verification:
             "square": self._square,
             "expected": self._expected,
             "variance": self._variance,
+            "rounding": self._rounding,
             "ratios": self._ratios,
             "examples": self.examples,
             "elements": self.elements,
@@ -104,7 +114,8 @@ class Verification:
     def go_on(self, state: Mapping[str, Any]) -> None:
         """Go on from what another one collected."""
         self._square, self._expected = state["square"], state["expected"]
-        self._variance, self._ratios = state["variance"], list(state["ratios"])
+        self._variance, self._rounding = state["variance"], state["rounding"]
+        self._ratios = list(state["ratios"])
         self.examples, self.elements = state["examples"], state["elements"]
 
     @property
@@ -131,7 +142,8 @@ class Verification:
         """Give the facts of ``neftune.verified``, or raise :class:`NeftuneMisapplied`."""
         allowed = max(TOLERANCE, _SIGMAS * self.sampling_error)
         measured, expected = self.effective_alpha, self.expected_alpha
-        if not abs(measured - expected) <= allowed * expected:
+        rounding = math.sqrt(expected**2 + 3 * self._rounding / max(self.examples, 1)) - expected
+        if not abs(measured - expected) <= allowed * expected + rounding:
             raise NeftuneMisapplied(
                 f"The noise measured on {self.examples} examples is that of alpha {measured:.4g}; "
                 f"alpha {self._noise.alpha:g} was asked for, which is {expected:.4g} by the options."

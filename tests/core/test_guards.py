@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -146,6 +147,19 @@ def test_a_short_run_is_concluded_with_the_margin_its_elements_allow():
     [verified] = notebook.named("neftune.verified")
     assert verified["tolerance"] == pytest.approx(5 * verified["sampling_error"])
     assert verified["tolerance"] > 0.02
+
+
+def test_examples_without_a_token_to_noise_prove_nothing_and_are_no_fault():
+    """Such as answers that were cut off whole, where only answers get noise."""
+    unanswered = [replace(example, response=np.zeros(len(example.ids), dtype=bool)) for example in EXAMPLES]
+    notebook = Notebook()
+    guard = NoiseGuard(ASKED, notebook, "response")
+
+    guard.saw(unanswered, reading_of(unanswered, target="response"))
+    guard.finished()
+
+    assert notebook.events == []
+    assert guard.facts == {"alpha": ASKED.alpha, "effective_alpha": 0.0}
 
 
 def test_without_alpha_there_is_nothing_to_verify():

@@ -188,6 +188,22 @@ def test_a_step_without_strength_has_no_noise_and_proves_nothing():
         check.add(measured(Noise(5.0, 1), padded(100)), dues(100), 0.0)
 
 
+@pytest.mark.parametrize("steps", [1, 10_000, 100_000])
+def test_noise_that_fp32_rounds_is_no_fault_and_noise_twice_as_strong_is(steps):
+    """The first step of a warm-up over many, on embeddings as large as Gemma's."""
+    asked, layout, embeds = Noise(5.0, 1), padded(400), 2 * EMBEDS.repeat(8, 8)[None]
+
+    def found(noise):
+        meter = NoiseMeter(1.0)
+        meter.record(embeds, apply(embeds, noise, layout, 0, 1 / steps)[1], layout)
+        return meter.read()
+
+    assert verified(asked, found(asked), dues(400), 1 / steps)["expected_alpha"] == pytest.approx(5 / steps)
+    if steps < 100_000:  # beyond, rounding is all there is
+        with pytest.raises(NeftuneMisapplied):
+            verified(asked, found(Noise(10.0, 1)), dues(400), 1 / steps)
+
+
 def test_few_elements_are_not_enough_to_judge():
     check = Verification(Noise(5.0, 1))
     check.add(measured(Noise(5.0, 1), padded(2)), dues(2))
