@@ -32,8 +32,14 @@ class ForeignLoop:
             frame = frame.f_back
         return frame is not None
 
+    def let_go(self) -> None:
+        """Take it for over; its frame holds the loop's last batch and losses."""
+        self._frame = None
+
     def is_over(self) -> bool:
         """Tell whether the loop has returned or raised; another thread's does so with its thread."""
+        if self._frame is None:
+            return True
         if threading.current_thread() is self._thread:
             return not self.runs_here()
         return not self._thread.is_alive()

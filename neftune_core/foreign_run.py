@@ -61,8 +61,9 @@ class ForeignRun:
         _runs.add(self)
 
     def detach(self) -> None:
-        """Take the hooks off."""
+        """Take the hooks off, and hold nothing of the loop any more."""
         self._attached.close()
+        self.loop.let_go()
         _runs.discard(self)
 
     def open(self, epoch: int) -> None:
