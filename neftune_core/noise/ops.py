@@ -146,8 +146,10 @@ def _spread(values: Values, stream: Stream, tokens: _Tokens, factor_S: Tensor) -
 def _squares(stream: Stream, places: _Places) -> Tensor:
     """Give each example's squared norm of standard normal values, over all its real tokens."""
     tokens = places.tokens()
-    square_S = torch.zeros(len(places.key_S), dtype=torch.float64, device=places.device)
+    square_S = torch.zeros(len(places.key_S), dtype=torch.float64)
+    segment_N = tokens.segment_N.cpu()
     for part in parts(len(tokens.key_N), places.width):
         part_ND = gaussian(stream, tokens.key_N[part], tokens.position_N[part], places.width)
-        square_S.index_add_(0, tokens.segment_N[part], part_ND.square_().sum(1))
-    return square_S.cpu()
+        # On the host, one after another: a GPU adds in any order, and the last bit would be chance.
+        square_S.index_add_(0, segment_N[part], part_ND.square_().sum(1).cpu())
+    return square_S
