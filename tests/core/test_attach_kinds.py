@@ -117,8 +117,12 @@ def test_bf16_gets_the_noise_in_fp32_and_is_rounded_once():
     with noisy_embeddings(model, Noise(5.0, 1)) as noisy, noisy.during(layout, 0):
         model(input_ids=ids, attention_mask=mask, use_cache=False)
 
-    exact = model.get_input_embeddings()(ids).float() + draw(Noise(5.0, 1), layout, 0, 32, CPU)
+    drawn = draw(Noise(5.0, 1), layout, 0, 32, CPU)
+    exact = model.get_input_embeddings()(ids).float() + drawn
     assert torch.equal(first.heard[-1], exact.to(torch.bfloat16).float())
+    # What is measured is the noise, without what bf16 rounds off the sum
+    measured = (3 * noisy.meter.read().square_S).sqrt().tolist()
+    assert measured == pytest.approx(alphas_of(drawn, layout), rel=1e-6)
 
 
 # Compiled

@@ -131,6 +131,14 @@ def test_auto_packs_what_may_be_packed_and_says_so(base, tmp_path):
     ]
 
 
+def test_the_papers_mean_per_micro_batch_is_of_padded_rows(base, tmp_path):
+    told = ran(base, tmp_path, training={"loss_reduction": "micro_batch", "micro_batch_size": 4})
+
+    [arranged] = told.named("run.arranged")
+    assert (arranged["packing"], arranged["micro_batch_size"]) == ("off", 4)
+    assert "the paper pads" in arranged["padded_because"]
+
+
 def test_a_model_that_would_leak_is_padded_or_refused(tmp_path):
     from transformers import Lfm2Config, Lfm2ForCausalLM  # noqa: PLC0415 - slow to import
 

@@ -64,6 +64,25 @@ def test_out_of_memory_halves_an_open_micro_batch_once_and_changes_nothing(rows,
     assert halved.grad_norm == pytest.approx(whole.grad_norm, rel=1e-5)
 
 
+def test_what_was_added_up_before_memory_ran_out_counts_once(base, monkeypatch):
+    whole, _, _ = take(base, rows=8, arrangement=Arrangement(4, 0))
+    fits, calls = SmallDevice.__call__, []
+
+    def second_fails(head, batch):
+        calls.append(len(batch.layout.length_S))
+        if len(calls) == 2:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return fits(head, batch)
+
+    monkeypatch.setattr(SmallDevice, "__call__", second_fails)
+    halved, _, examples = take(base, rows=8, arrangement=Arrangement(4, 0))
+
+    assert calls == [4, 4, 2, 2, 2, 2]
+    assert examples == 8
+    assert halved.loss == pytest.approx(whole.loss, rel=1e-6)
+    assert halved.grad_norm == pytest.approx(whole.grad_norm, rel=1e-5)
+
+
 def test_a_packed_row_is_halved_by_its_tokens_too(base):
     class Narrow(LossHead):
         def __call__(self, batch):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from neftune_core.errors import NoTrainableTokens
+from neftune_core.keys import ExampleKeys
 from neftune_core.prompts import render
 from neftune_core.prompts_spans import Span
 from neftune_core.rows import Message, Row
@@ -162,6 +163,8 @@ def test_rows_alike_after_truncation_are_duplicates(tokenizer):
     first, second = prepared(tokenizer, *rows, max_length=8).examples
 
     assert np.array_equal(first.ids, second.ids)
+    keys = ExampleKeys()  # of what is left: whoever reads the cut rows names them alike
+    assert [first.key, second.key] == [keys.key(first.ids), keys.key(second.ids)]
     assert first.key != second.key
 
 

@@ -6,6 +6,7 @@ from itertools import combinations
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, GraniteConfig, GraniteForCausalLM
+from transformers.models.llama.modeling_llama import LlamaMLP
 
 from neftune_core import train
 from neftune_core.batches import Arrangement, arrange, steps
@@ -345,10 +346,19 @@ def test_lora_and_qlora_learn_alike(trained):
     assert fell[1] == pytest.approx(fell[0], rel=0.2)
 
 
-def test_recomputed_activations_change_nothing(trained):
+def test_recomputed_activations_change_nothing(trained, monkeypatch):
+    passes, forward = [], LlamaMLP.forward
+
+    def counted(layer, hidden):
+        passes.append(hidden.requires_grad)
+        return forward(layer, hidden)
+
+    monkeypatch.setattr(LlamaMLP, "forward", counted)
     plain = trained(alpha=5.0)
+    once = sum(passes)
     recomputed = trained(alpha=5.0, training={"gradient_checkpointing": True})
 
+    assert sum(passes) == 3 * once > 0  # each layer twice: not only said to be
     assert recomputed.outcome.resolved["gradient_checkpointing"] is True
     assert recomputed.series("train_loss") == pytest.approx(plain.series("train_loss"), rel=1e-6)
 
@@ -386,16 +396,21 @@ def test_in_bf16_the_base_is_halved_and_full_training_keeps_its_weights_whole(tr
     assert adapter.outcome.resolved["precision"] == whole.outcome.resolved["precision"] == "bf16"
     assert adapter.named("neftune.verified")
     assert whole.named("neftune.verified")
+    # And it computes in halves
+    exact = trained(method="full").series("train_loss")
+    assert whole.series("train_loss") != pytest.approx(exact, rel=1e-5)
+    assert whole.series("train_loss") == pytest.approx(exact, rel=1e-2)
 
 
-def test_a_run_stops_early_when_nothing_improves(trained):
+def test_a_run_stops_early_when_nothing_improves_on_the_base(trained):
     told = trained(
         eval_rows=make_rows(30)[24:],
-        training={"max_steps": 20, "eval_every": 1, "early_stop": {"patience": 2}, "learning_rate": 1.0},
+        training={"max_steps": 6, "eval_every": 2, "early_stop": {"patience": 1}, "learning_rate": 1.0},
     )
 
     [stopped] = told.named("run.stopped_early")
-    assert stopped["step"] == max(told.steps) < 20
+    assert stopped["step"] == max(told.steps) == 2
+    assert stopped["eval_loss"] == told.steps[2]["eval_loss"] > told.steps[0]["eval_loss"]
     assert told.outcome.kind == "adapter"
 
 
