@@ -48,3 +48,17 @@ def test_noise_that_is_not_alphas_ends_the_run_in_its_first_step(wrongly, more, 
     assert sorted(notebook.steps) == [0, 1]  # its numbers are told all the same
     assert notebook.named("neftune.verified") == []
     assert list(out.iterdir()) == []
+
+
+def test_a_run_too_short_for_two_per_cent_ends_with_a_verdict_as_sharp_as_it_may_be(tmp_path):
+    torch.set_num_threads(1)
+    base, notebook = make_base(tmp_path / "base"), Notebook()
+    spec = make_spec(alpha=5.0, training={"max_steps": 2, "batch_size": 1})
+
+    outcome = train.run(spec, make_rows(2), (), tmp_path, base, notebook, Never())
+
+    [verified] = notebook.named("neftune.verified")
+    assert verified == outcome.noise
+    assert verified["examples"] == 2
+    assert verified["effective_alpha"] == pytest.approx(5.0, rel=verified["tolerance"])
+    assert 0.02 < verified["tolerance"] < 0.05

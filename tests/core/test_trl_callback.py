@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from peft import LoraConfig
-from transformers import Trainer
+from transformers import Trainer, TrainerCallback
 
 from neftune_core.noise import Noise, noisy_embeddings
 from neftune_core.trl import ExactNEFTune
@@ -356,6 +356,23 @@ def test_the_trainers_log_and_the_callback_tell_the_measured_alpha():
     assert 0 < line["noise_ratio"] < 10
     assert exact.verified["effective_alpha"] == pytest.approx(5.0, rel=0.01)
     assert exact.verified["tolerance"] == 0.02
+
+
+def test_callbacks_behind_it_log_the_measured_alpha_too():
+    """Such as those that send the trainer's lines to a dashboard."""
+
+    class Sends(TrainerCallback):
+        lines = []  # noqa: RUF012 - one test's
+
+        def on_log(self, *_args, logs=None, **_):
+            self.lines.append(dict(logs))
+
+    trainer = sft(rows_of(*[200] * 4), ExactNEFTune(alpha=5))
+    trainer.add_callback(Sends())
+    trainer.train()
+
+    line, *_ = Sends.lines
+    assert line["noise_effective_alpha"] == pytest.approx(5.0, rel=0.01)
 
 
 def test_a_short_training_is_verified_as_well_as_its_few_tokens_allow():

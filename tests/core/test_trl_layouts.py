@@ -91,6 +91,24 @@ def test_the_trainers_own_noise_depends_on_the_width_of_the_row():
     assert witness.elsewhere(rows) > 1.0  # and pads carry noise
 
 
+@pytest.mark.parametrize(
+    ("options", "share", "within"),
+    [({"distribution": "sphere"}, lambda _: 1.0, 1e-4), ({"scale": "batch_width"}, math.sqrt, 0.06)],
+    ids=["sphere", "batch_width"],
+)
+def test_noise_for_research_is_the_one_that_was_asked_for(options, share, within):
+    rows = rows_of(400, 12, 40, 100)
+    trainer = sft(rows, ExactNEFTune(alpha=5, **options), learning_rate=0.0)
+    witness = Witness(trainer.model)
+
+    trainer.train()
+
+    for row in rows:
+        effective = math.sqrt(3 * float(witness.of(row, 1)[0].double().square().sum()))
+        assert effective / 5 == pytest.approx(share(len(row) / 400), rel=within)
+    assert witness.elsewhere(rows) < 1e-9
+
+
 @pytest.mark.parametrize("how", ["padded", "padding-free"])
 def test_trl_with_the_callback_pays_what_our_own_loop_pays(tmp_path, how):
     torch.set_num_threads(1)

@@ -54,6 +54,10 @@ def test_wrapped_packing_is_refused_and_allowed_without_noise():
     with pytest.raises(NeftuneMisapplied, match="wrapped"):
         sft(ROWS, ExactNEFTune(alpha=5), **how)
     sft(ROWS, ExactNEFTune(alpha=0), **how).train()
+    late = sft(ROWS, **how)
+    late.add_callback(ExactNEFTune(alpha=5))
+    with pytest.raises(NeftuneMisapplied, match="wrapped"):
+        late.train()
 
 
 def test_packed_rows_whose_collator_forgets_the_examples_are_refused():
