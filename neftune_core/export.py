@@ -23,17 +23,23 @@ def save(model: Any, tokenizer: Any, spec: JobSpec, out: Path, card: str) -> tup
     else:
         # "auto" would look for the base's config on the hub; an adapter never carries embeddings of its own.
         model.save_pretrained(folder, save_embedding_layers=False)
-        _name_base(folder / "adapter_config.json", spec)
+        _settle(folder / "adapter_config.json", spec)
     tokenizer.save_pretrained(folder)
     (folder / "README.md").write_text(card, encoding="utf-8")
     return kind, folder
 
 
-def _name_base(path: Path, spec: JobSpec) -> None:
-    """Name the base by its id: the local folder it was loaded from means nothing elsewhere."""
+def _settle(path: Path, spec: JobSpec) -> None:
+    """Name the base by its id, as its local folder means nothing elsewhere, and put names in one order.
+
+    PEFT keeps the modules as a set, whose order differs from process to process; the same run is to leave
+    the same bytes.
+    """
     config = json.loads(path.read_text(encoding="utf-8"))
     config["base_model_name_or_path"] = spec.model
     config["revision"] = spec.revision
+    if isinstance(config["target_modules"], list):
+        config["target_modules"].sort()
     path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 

@@ -77,5 +77,7 @@ def departures(name: str, spec: Mapping[str, Any]) -> Iterator[str]:
         parts = value.items() if isinstance(value, Mapping) else [(None, value)]
         for part, expected in parts:
             found = spec[field] if part is None else spec[field][part]
-            if found != expected:
+            if part == "epochs" and found is None:  # max_steps stands in its place
+                yield f"{field}.max_steps"
+            elif found != expected:
                 yield field if part is None else f"{field}.{part}"

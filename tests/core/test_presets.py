@@ -58,6 +58,7 @@ def test_a_field_the_sender_gives_wins(preset):
 def test_steps_asked_for_replace_the_presets_epochs(preset):
     asked = spec(preset, training={"max_steps": 10})
     assert (asked.training.epochs, asked.training.max_steps) == (None, 10)
+    assert departed(asked) == ["training.max_steps"]
     assert spec(preset, training={"max_steps": None}).training.epochs == 3.0
 
 
