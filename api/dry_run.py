@@ -7,7 +7,7 @@ from api.schemas import Schema
 from neftune_core.cautions import cautions
 from neftune_core.conversations import splits
 from neftune_core.plan import schedule, training_rows
-from neftune_core.spec import JobSpec, TrainingSpec
+from neftune_core.spec import JobSpec
 from neftune_store.datasets import DatasetLedger
 
 
@@ -44,11 +44,14 @@ def rehearse(spec: JobSpec, datasets: DatasetLedger, project_id: str) -> DryRun:
             total_steps=plan.total_steps,
             warmup_steps=plan.warmup_steps,
         ),
-        warnings=[*cautions(spec), *_of_dataset(spec.training, dataset.format)],
+        warnings=[*cautions(spec), *_of_dataset(spec, dataset.format)],
     )
 
 
-def _of_dataset(training: TrainingSpec, source_format: str) -> Iterator[str]:
+def _of_dataset(spec: JobSpec, source_format: str) -> Iterator[str]:
+    training = spec.training
     template = "vicuna" if training.template == "auto" else training.template  # what auto is for ShareGPT
     if splits(training.split_conversations, template, source_format):
         yield "conversations longer than max_length are split, so there may be more steps than planned here"
+    if spec.alpha > 0 and spec.noise.target == "prompt" and source_format == "text":
+        yield "rows of text have no prompt, so with noise.target prompt the job will fail"

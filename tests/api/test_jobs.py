@@ -6,6 +6,7 @@ import threading
 import httpx
 import pytest
 
+from neftune_core.spec import JobSpec
 from neftune_store.db import unit_of_work
 from neftune_store.runs import add_event, write_metrics
 from tests.api.live_api import MODEL, Service, claim, rows, spec, submit, succeed, upload, urgent
@@ -105,6 +106,30 @@ def test_a_preset_shows_what_it_fills_in_before_and_after_the_submit(client: htt
     assert any("gives way to the job's own training.max_length" in told for told in rehearsed["warnings"])
 
 
+def test_what_is_asked_of_noise_and_layout_reaches_the_trainer_as_it_was_sent(
+    service: Service, client: httpx.Client
+) -> None:
+    asked = {
+        "alpha": 7.5,
+        "noise": {
+            **{"distribution": "sphere", "scale": "batch_width", "target": "response"},
+            **{"schedule": "linear_decay", "clean_loss_every": 3},
+        },
+        "training": {
+            **{"seed": 7, "batch_size": 12, "micro_batch_size": 3, "packing": "off", "drop_last": True},
+            **{"loss_reduction": "micro_batch", "train_on": "all", "early_stop": {"patience": 2}},
+        },
+    }
+    submit(client, upload(client)["id"], **asked)
+
+    given = JobSpec.model_validate_json(json.dumps(claim(service).spec))  # as the worker writes it for a run
+
+    told = given.model_dump(mode="json")
+    assert told["alpha"] == 7.5
+    assert told["noise"] == asked["noise"]  # all there is
+    assert {name: told["training"][name] for name in asked["training"]} == asked["training"]
+
+
 def test_a_preset_is_part_of_what_an_idempotency_key_stands_for(client: httpx.Client) -> None:
     body = spec(upload(client)["id"], preset="paper-alpaca")
 
@@ -129,7 +154,21 @@ def test_a_dry_run_tells_what_is_not_the_papers_and_where_steps_may_be_more(clie
 
     assert "more steps than planned" in warnings()
     assert "more steps than planned" not in warnings(training={"template": "chat"})
+    assert "no prompt" not in warnings(noise={"target": "prompt"})
     assert "noise.distribution gaussian is experimental" in warnings(noise={"distribution": "gaussian"})
+
+
+def test_a_dry_run_tells_that_rows_of_text_have_no_prompt_to_be_noised(client: httpx.Client) -> None:
+    dataset = client.post("/datasets", content=b'{"text": "a"}\n{"text": "b"}').json()["id"]
+
+    def warned(**changed: object) -> bool:
+        body = spec(dataset, **changed)
+        answer = client.post("/jobs", json=body, params={"dry_run": "true"})
+        return "have no prompt" in " ".join(answer.json()["warnings"])
+
+    assert warned(noise={"target": "prompt"})
+    assert not warned(noise={"target": "response"})
+    assert not warned(noise={"target": "prompt"}, alpha=0)
 
 
 @pytest.mark.parametrize(("split", "steps"), [(0, 10), (0.5, 5)])
