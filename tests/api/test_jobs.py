@@ -120,9 +120,8 @@ def test_what_is_asked_of_noise_and_layout_reaches_the_trainer_as_it_was_sent(
             **{"loss_reduction": "micro_batch", "train_on": "all", "early_stop": {"patience": 2}},
         },
     }
-    submit(client, upload(client)["id"], **asked)
-
-    given = JobSpec.model_validate_json(json.dumps(claim(service).spec))  # as the worker writes it for a run
+    claimed = claim(service, urgent(client, **asked))
+    given = JobSpec.model_validate_json(json.dumps(claimed.spec))  # as a worker writes it and a run reads it
 
     told = given.model_dump(mode="json")
     assert told["alpha"] == 7.5
