@@ -1,5 +1,7 @@
 """Somebody else's trainer for tests: TRL's SFTTrainer on a tiny model, and a witness at its first layer."""
 
+import atexit
+import shutil
 import tempfile
 
 import torch
@@ -8,6 +10,9 @@ from transformers import DataCollatorWithFlattening, LlamaConfig, LlamaForCausal
 from trl import SFTConfig, SFTTrainer
 
 from tests.core.tiny import CONFIG, make_tokenizer
+
+_OUTPUTS = tempfile.mkdtemp(prefix="sft-")
+atexit.register(shutil.rmtree, _OUTPUTS, ignore_errors=True)
 
 # Each example begins with a token of its own, so it is found again in any row.
 _FIRST = 280
@@ -34,7 +39,7 @@ def arguments(**changed):
     """Give arguments for a short fp32 run on the CPU that logs each step and shuffles nothing."""
     return SFTConfig(
         **{
-            "output_dir": tempfile.mkdtemp(prefix="sft-"),
+            "output_dir": tempfile.mkdtemp(dir=_OUTPUTS),
             "use_cpu": True,
             "bf16": False,
             "per_device_train_batch_size": 4,
