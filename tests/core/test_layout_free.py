@@ -132,11 +132,36 @@ def test_auto_packs_what_may_be_packed_and_says_so(base, tmp_path):
 
 
 def test_the_papers_mean_per_micro_batch_is_of_padded_rows(base, tmp_path):
-    told = ran(base, tmp_path, training={"loss_reduction": "micro_batch", "micro_batch_size": 4})
+    means = {"loss_reduction": "micro_batch", "micro_batch_size": 4, "learning_rate": 1e-8}
+    told = ran(base, tmp_path, alpha=0.0, training=means)
 
     [arranged] = told.named("run.arranged")
     assert (arranged["packing"], arranged["micro_batch_size"]) == ("off", 4)
     assert "the paper pads" in arranged["padded_because"]
+    # The means are those of the plan's neighbours, not of examples of like lengths
+    model = load_base(base, numerics_for(make_spec()))
+    [step] = steps(make_examples(24), 8, 1, seed=42)
+    by_four = [lay(step.examples[start : start + 4], Arrangement(4, 0)) for start in (0, 4)]
+    mean_of_means = sum(clean_loss(model, LossHead(model, CPU), [batch], CPU) for batch in by_four) / 2
+    assert told.steps[1]["train_loss"] == pytest.approx(mean_of_means, rel=1e-6)
+
+
+def test_a_run_whose_rows_do_not_fit_says_what_became_of_them_and_keeps_its_noise(
+    base, tmp_path, monkeypatch
+):
+    whole = LossHead.__call__
+
+    def small(head, batch):
+        if torch.is_grad_enabled() and len(batch.layout.length_S) > 4:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return whole(head, batch)
+
+    monkeypatch.setattr(LossHead, "__call__", small)
+    told = ran(base, tmp_path, alpha=8.0, noise={"schedule": "linear_warmup"})
+
+    assert told.outcome.resolved["micro_batch_size"] == 4
+    assert told.outcome.resolved["row_tokens"] == 1024
+    assert told.series("noise_effective_alpha") == pytest.approx([2.0, 4.0, 6.0, 8.0], rel=0.03)
 
 
 def test_a_model_that_would_leak_is_padded_or_refused(tmp_path):
