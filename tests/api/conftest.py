@@ -4,27 +4,19 @@ import secrets
 from collections.abc import Iterator
 
 import httpx
-import psycopg
 import pytest
-from psycopg import sql
-from sqlalchemy import make_url
 
 from tests.api.live_api import Service, make_settings, running
+from tests.conftest import create_database, database_named, drop_database
 
 
 @pytest.fixture(scope="session")
 def api_database(postgres_url: str, migrated_template: str) -> Iterator[str]:
     """One database for all of the api's tests; each has a project of its own in it."""
     name = f"neftune_api_{secrets.token_hex(4)}"
-    server = make_url(postgres_url).set(drivername="postgresql").render_as_string(hide_password=False)
-    with psycopg.connect(server, autocommit=True) as line:
-        line.execute(
-            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
-                sql.Identifier(name), sql.Identifier(migrated_template)
-            )
-        )
-        yield make_url(postgres_url).set(database=name).render_as_string(hide_password=False)
-        line.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+    create_database(postgres_url, name, template=migrated_template)
+    yield database_named(postgres_url, name)
+    drop_database(postgres_url, name)
 
 
 @pytest.fixture(scope="session")
