@@ -292,10 +292,22 @@ class CheckpointRow(Base):
     step: Mapped[int] = mapped_column(BigInteger)
     manifest: Mapped[Json]
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    dropped_at: Mapped[datetime | None]  # its objects are no longer held
+    dropped_why: Mapped[str | None]
 
     __table_args__ = (
         UniqueConstraint("job_id", "step", "fence"),
         CheckConstraint("step > 0", name="step"),
+        CheckConstraint(
+            "(dropped_at IS NULL) = (dropped_why IS NULL) AND dropped_why IN ('old', 'corrupt', 'expired')",
+            name="dropped",
+        ),
+        Index(
+            "ix_checkpoints_job_id_step",
+            "job_id",
+            text("step DESC"),
+            postgresql_where=text("dropped_at IS NULL"),
+        ),
     )
 
 
@@ -331,4 +343,56 @@ class ArtifactRecord(Base):
         UniqueConstraint("job_id", "name"),
         CheckConstraint(_SHA256, name="sha256"),
         CheckConstraint("bytes >= 0", name="bytes"),
+    )
+
+
+class CondemnedBlobRow(Base):
+    """An object that no row named when it was looked at; it goes when that is so for long enough."""
+
+    __tablename__ = "condemned_blobs"
+
+    blob_key: Mapped[str] = mapped_column(primary_key=True)
+    condemned_at: Mapped[datetime] = mapped_column(server_default=NOW)
+
+
+class WebhookRow(Base):
+    """Somebody who wants to be told what becomes of a project's jobs."""
+
+    __tablename__ = "webhooks"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"), index=True)
+    url: Mapped[str]
+    secret: Mapped[str]
+    events: Mapped[list[str]]
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    deleted_at: Mapped[datetime | None]
+
+
+class DeliveryRow(Base):
+    """One thing to tell one webhook; due until it was heard or given up."""
+
+    __tablename__ = "deliveries"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    webhook_id: Mapped[str] = mapped_column(ForeignKey("webhooks.id"))
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), index=True)
+    event_id: Mapped[str]
+    type: Mapped[str]
+    body: Mapped[Json]
+    attempts: Mapped[int] = mapped_column(server_default="0")
+    due_at: Mapped[datetime | None] = mapped_column(server_default=NOW)
+    delivered_at: Mapped[datetime | None]
+    given_up_at: Mapped[datetime | None]
+    last_status: Mapped[int | None]
+    last_error: Mapped[str | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+
+    __table_args__ = (
+        UniqueConstraint("webhook_id", "event_id"),
+        CheckConstraint(
+            "(due_at IS NULL) = (delivered_at IS NOT NULL OR given_up_at IS NOT NULL)", name="due"
+        ),
+        Index("ix_deliveries_due_at", "due_at", postgresql_where=text("due_at IS NOT NULL")),
+        Index("ix_deliveries_webhook_id_created_at", "webhook_id", "created_at"),
     )

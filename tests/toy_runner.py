@@ -2,17 +2,20 @@
 
     {"toy": "steps=20 sleep=0.05 exit=0 ..."}   (see ``main``)
 
-Imports only the standard library, so that a start costs little and its faults are its own.
+Imports no torch, so that a start costs little and its faults are its own. ``ckpt=5`` saves every 5 steps.
 """
 
 import argparse
 import hashlib
 import json
 import os
+import shutil
 import signal
 import sys
 import time
 from pathlib import Path
+
+from neftune_core.failpoint import failpoint
 
 
 def options(spec):
@@ -57,6 +60,45 @@ class Toy:
         self.say(type="artifact", name="record", path="record.json")
 
 
+class Checkpoints:
+    """Saved as the real runner saves: a folder that appears whole, the last two kept, then announced."""
+
+    def __init__(self, toy, given, toys):
+        self.toy, self.folder = toy, toy.out / "checkpoints"
+        self.on, self.every = given.checkpoints, int(toys.get("ckpt", "0"))
+        self.bytes = int(toys.get("ckpt_bytes", "100"))
+        self.saved = self.begun = max(self._steps(), default=0) if given.resume else 0
+        if self.begun:
+            state = json.loads((self._at(self.begun) / "state.json").read_text())
+            toy.event("run.resumed", step=state["step"])
+
+    def due(self, step):
+        return self.on and step and self.every and step % self.every == 0
+
+    def save(self, step):
+        if not self.on or step <= self.saved:
+            return
+        passing = self.folder / f"step-{step:08d}.tmp"
+        shutil.rmtree(passing, ignore_errors=True)
+        passing.mkdir(parents=True)
+        (passing / "state.json").write_text(json.dumps({"step": step}))
+        weights = hashlib.sha256(str(step).encode()).digest() * (self.bytes // 32 + 1)
+        (passing / "weights.safetensors").write_bytes(weights[: self.bytes])
+        failpoint("checkpoint.written")
+        passing.rename(self._at(step))
+        self.saved = step
+        self.toy.say(type="checkpoint", step=step, path=f"checkpoints/step-{step:08d}")
+        for old in sorted(self._steps())[:-2]:
+            shutil.rmtree(self._at(old))
+
+    def _steps(self):
+        found = self.folder.glob("step-????????") if self.folder.is_dir() else ()
+        return [int(path.name.removeprefix("step-")) for path in found]
+
+    def _at(self, step):
+        return self.folder / f"step-{step:08d}"
+
+
 def misbehave(toy, toys):
     """The faults that come before the first step."""
     if "environ" in toys:  # print what can be seen, in the log and as an event
@@ -85,7 +127,7 @@ def misbehave(toy, toys):
         os._exit(0)
 
 
-def main():
+def asked():
     parser = argparse.ArgumentParser()
     parser.add_argument("verb", nargs="?")
     parser.add_argument("spec")
@@ -94,7 +136,48 @@ def main():
     parser.add_argument("--validation-rows")
     parser.add_argument("--model-dir")
     parser.add_argument("--report-fd", type=int)
-    given = parser.parse_args()
+    parser.add_argument("--checkpoints", action="store_true")
+    parser.add_argument("--resume", action="store_true")
+    return parser.parse_args()
+
+
+def stumble(toy, toys, step):
+    """The faults of one step."""
+    if str(step) == toys.get("die"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    if str(step) == toys.get("hang"):
+        time.sleep(600)
+    if str(step) == toys.get("fail"):
+        toy.say(
+            type="failed",
+            code=toys.get("code", "nan_loss"),
+            detail="The toy was told to fail.",
+            retryable="retryable" in toys,
+        )
+        sys.exit(1)
+    if str(step) == toys.get("once"):  # crash in the first attempt only: a marker outside our folder
+        marker = Path(toys["marker"])
+        if not marker.exists():
+            marker.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def walk(toy, toys, steps, checkpoints):
+    for step in range(checkpoints.begun + 1 if checkpoints.begun else 0, steps + 1):
+        if toy.stopped:
+            checkpoints.save(step - 1)
+            sys.exit(75)
+        stumble(toy, toys, step)
+        toy.metric(step, train_loss=2.0 / (step + 1), learning_rate=1e-4, epoch=step / max(steps, 1))
+        if checkpoints.due(step):
+            checkpoints.save(step)
+        time.sleep(float(toys.get("sleep", "0.01")))
+    if "ckpt" in toys:
+        checkpoints.save(steps)
+
+
+def main():
+    given = asked()
     spec = json.loads(Path(given.spec).read_text())
     rows = Path(given.rows).read_bytes()
     toys = options(spec)
@@ -114,28 +197,7 @@ def main():
     misbehave(toy, toys)
     if "deaf" in toys:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    for step in range(steps + 1):
-        if toy.stopped:
-            sys.exit(75)
-        if str(step) == toys.get("die"):
-            os.kill(os.getpid(), signal.SIGKILL)
-        if str(step) == toys.get("hang"):
-            time.sleep(600)
-        if str(step) == toys.get("fail"):
-            toy.say(
-                type="failed",
-                code=toys.get("code", "nan_loss"),
-                detail="The toy was told to fail.",
-                retryable="retryable" in toys,
-            )
-            sys.exit(1)
-        if str(step) == toys.get("once"):  # crash in the first attempt only: a marker outside our folder
-            marker = Path(toys["marker"])
-            if not marker.exists():
-                marker.touch()
-                os.kill(os.getpid(), signal.SIGKILL)
-        toy.metric(step, train_loss=2.0 / (step + 1), learning_rate=1e-4, epoch=step / max(steps, 1))
-        time.sleep(float(toys.get("sleep", "0.01")))
+    walk(toy, toys, steps, Checkpoints(toy, given, toys))
     if "backwards" in toys:
         toy.metric(1, train_loss=0.0)
     if "empty" not in toys:

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from neftune_core import failpoint
+
 LAUNCHER = Path(__file__).with_name("launch.py")
 
 # What of our environment the runner gets. Nothing here may ever hold a secret.
@@ -29,6 +31,7 @@ PASSED_ON = (
     "OMP_NUM_THREADS",
     "OMP_WAIT_POLICY",
     "MKL_NUM_THREADS",
+    *failpoint.NAMES,
 )
 
 

@@ -271,3 +271,9 @@ def test_a_dataset_is_sealed(engine: Engine) -> None:
 def test_a_claim_raises_the_fence_by_one(engine: Engine) -> None:
     make_job(engine)
     assert make_claim(engine).fence == 1
+
+
+def test_the_changed_guard_still_names_the_moves_it_refuses(engine) -> None:
+    with engine.connect() as connection:
+        told = connection.exec_driver_sql("SELECT pg_get_functiondef('jobs_guard'::regproc)").scalar_one()
+    assert "cannot move from % to %'" in told
