@@ -272,7 +272,7 @@ async def upload():
     await writer.close()
 asyncio.run(upload())
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024, flush=True)
-os._exit(0)  # one interpreter in forty aborts while it ends: obstore's thread still lets go of its last future
+os._exit(0)  # one in forty aborts while it ends: a thread of obstore still lets go of a future
 """
     grown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     assert int(grown) < 48  # MiB, for 256 MiB of bytes
