@@ -10,6 +10,7 @@ from functools import cached_property
 import structlog
 from sqlalchemy import Engine
 
+from neftune_core.failpoint import failpoint
 from neftune_store.blobs import Blobs
 from neftune_store.claims import Claim, claim_next
 from neftune_store.db import is_unavailable, make_engine, unit_of_work
@@ -54,9 +55,14 @@ class Slot:
         try:
             with unit_of_work(self.engine) as session:
                 claim = claim_next(session, self.settings.worker_name, self.settings.lease_seconds)
+                if claim is not None:
+                    failpoint("claim.updated")
         except Exception as fault:
             if not is_unavailable(fault):
                 raise
             log.warning("claim.database_unavailable")  # the reconciler rings again
             return None
-        return None if claim is None else Held(claim, asked_at)
+        if claim is None:
+            return None
+        failpoint("claim.committed")
+        return Held(claim, asked_at)

@@ -10,6 +10,7 @@ import structlog
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
+from neftune_core.failpoint import failpoint
 from neftune_store.claims import Claim
 from neftune_store.db import is_unavailable, unit_of_work
 from neftune_store.errors import IntentChanged, LeaseLost
@@ -48,6 +49,7 @@ def settle(engine: Engine, claim: Claim, settling: Settling, heart: Heart, lease
         try:
             with unit_of_work(engine) as session:
                 _move(session, claim, settling)
+                failpoint("settle.inside")
         except IntentChanged as changed:
             settling = replace(settling, verdict=bent(settling.verdict, Intent(changed.intent)))
         except LeaseLost:
@@ -61,6 +63,7 @@ def settle(engine: Engine, claim: Claim, settling: Settling, heart: Heart, lease
                 break  # the reconciler finds the lease when it has run out
             settling = Settling(UNRECORDED, exit=settling.exit)
         else:
+            failpoint("settle.committed")
             log.info("run.settled", move=settling.verdict.move.value, code=settling.verdict.code)
             return
     log.warning("run.left")

@@ -14,6 +14,7 @@ import structlog
 from structlog.contextvars import bound_contextvars
 
 from neftune_core.errors import CoreError
+from neftune_core.failpoint import failpoint
 from neftune_store.claims import Claim
 from neftune_store.errors import LeaseLost, StoreError
 from worker import metrics_csv
@@ -111,7 +112,9 @@ class Supervision:
         self._wishes.check()
         command = [*slot.settings.runner, *inputs.arguments(folder / "out")]
         limits = Limits(file_bytes=slot.settings.max_file_bytes)
-        return spawn(command, folder, limits, environment(folder))
+        runner = spawn(command, folder, limits, environment(folder))
+        failpoint("run.spawned")
+        return runner
 
     def _heard(self, runner: Runner, folder: Path) -> Heard:
         """Hear the runner to its end; nothing of it lives when this returns."""
@@ -146,7 +149,9 @@ class Supervision:
         keys = metrics_csv.columns(self._writer.metric_rows())
         metrics_csv.write(table, keys, self._writer.metric_rows())
         publisher = Publisher(self._slot.blobs, self._claim.project_id, folder, check)
-        return publisher.publish(said, {METRICS: table, "log": folder / LOG})
+        result = publisher.publish(said, {METRICS: table, "log": folder / LOG})
+        failpoint("publish.stored")
+        return result
 
     def _kept_log(self, folder: Path) -> Result | None:
         """Store the log of a run that left nothing else; without storage its last lines have to do."""

@@ -8,6 +8,7 @@ from itertools import groupby
 
 from sqlalchemy import Engine
 
+from neftune_core.failpoint import failpoint
 from neftune_core.messages import Event, Metric
 from neftune_store import runs
 from neftune_store.claims import Claim
@@ -34,6 +35,7 @@ class RunWriter:
                 rows = [(one.step, one.values) for one in said if isinstance(one, Metric)]
                 if rows:
                     runs.write_metrics(session, self._claim, rows, progress=batch.progress)
+                    failpoint("report.inside")
                 for fact in said:
                     if isinstance(fact, Event):
                         runs.add_event(session, self._claim, fact.name, fact.data)
