@@ -71,6 +71,7 @@ def _equip(app: FastAPI, settings: ApiSettings) -> None:
         settings.database_url,
         pool_size=settings.database_pool + _BESIDE_TURNS,
         application_name="neftune-api",
+        idle_seconds=settings.idle_seconds(),
     )
     state.database = Database(state.engine, settings.database_pool)
     state.blobs = Blobs.open(settings)

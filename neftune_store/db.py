@@ -18,14 +18,13 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from neftune_store.errors import DatabaseUnavailable, InvalidMove, StoreError
-from neftune_store.settings import with_driver
+from neftune_store.settings import IDLE_SECONDS, with_driver
 
 T = TypeVar("T")
 
 SESSION_SETTINGS = {
     "statement_timeout": "15s",
     "lock_timeout": "5s",
-    "idle_in_transaction_session_timeout": "10s",  # shorter than the lease
     "timezone": "UTC",
 }
 _TCP = {
@@ -47,9 +46,20 @@ POOL_WAIT = 5.0  # seconds a request waits for a connection before it is told to
 ANSWER_WAIT = 20.0  # seconds for one answer: past statement_timeout, so the server itself must be stuck
 
 
-def make_engine(url: str, *, pool_size: int = 5, application_name: str = "neftune") -> Engine:
-    """Make an engine; nothing is opened yet. Call ``dispose()`` after a fork."""
-    options = " ".join(f"-c {name}={value}" for name, value in SESSION_SETTINGS.items())
+def make_engine(
+    url: str,
+    *,
+    pool_size: int = 5,
+    application_name: str = "neftune",
+    idle_seconds: float = IDLE_SECONDS,
+) -> Engine:
+    """Make an engine; nothing is opened yet. Call ``dispose()`` after a fork.
+
+    ``idle_seconds``: after so long inside a transaction without a word the server ends the session. Shorter
+    than the lease, or a frozen process would hold its job's row when another one should have the job.
+    """
+    told = {**SESSION_SETTINGS, "idle_in_transaction_session_timeout": f"{round(idle_seconds * 1000)}ms"}
+    options = " ".join(f"-c {name}={value}" for name, value in told.items())
     engine = create_engine(
         with_driver(url),
         pool_size=pool_size,

@@ -10,6 +10,8 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+IDLE_SECONDS = 10.0  # idle_in_transaction_session_timeout, where a lease says nothing shorter
+
 
 def with_driver(url: str) -> str:
     """Name the driver, so that the URL every other tool takes works here too."""
@@ -80,6 +82,10 @@ class StoreSettings(BaseSettings):
         if not url.startswith(("file:///", "s3://")):
             raise ValueError("it must start with file:/// or s3://")
         return url
+
+    def idle_seconds(self) -> float:
+        """Give the longest silence inside a transaction; its session has ended before the lease has."""
+        return min(IDLE_SECONDS, 0.75 * self.lease_seconds)
 
     @model_validator(mode="after")
     def _runner_dies_before_its_lease(self) -> Self:

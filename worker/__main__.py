@@ -8,7 +8,9 @@ from celery import signals
 from neftune_store.startup import configure_logs, settings_at_start
 from worker import broker
 from worker.app import create_app
+from worker.claim import Slot
 from worker.drain import Drain
+from worker.idle import look_by_itself
 from worker.launch import tie_to
 from worker.settings import WorkerSettings
 
@@ -19,7 +21,8 @@ def main() -> None:
     configure_logs()
     broker.use_it()
     drain = Drain()
-    app = create_app(settings, drain)
+    slot = Slot(settings, drain)
+    app = create_app(settings, slot)
 
     def keep_our_logs(**_: Any) -> None:
         """Being connected is enough: Celery then leaves logging alone."""
@@ -27,12 +30,13 @@ def main() -> None:
     def ask_the_run_to_stop(**_: Any) -> None:
         drain.ask()
 
-    def tie_the_pool_child(**_: Any) -> None:
+    def begin_the_pool_child(**_: Any) -> None:
         tie_to(os.getppid())  # so that kill -9 of the main process leaves nothing
+        look_by_itself(slot)
 
     signals.setup_logging.connect(keep_our_logs, weak=False)
     signals.worker_shutting_down.connect(ask_the_run_to_stop, weak=False)
-    signals.worker_process_init.connect(tie_the_pool_child, weak=False)
+    signals.worker_process_init.connect(begin_the_pool_child, weak=False)
     app.worker_main(
         [
             "worker",

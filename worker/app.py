@@ -9,8 +9,8 @@ from worker.drain import Drain
 from worker.settings import WorkerSettings
 
 
-def create_app(settings: WorkerSettings, drain: Drain | None = None) -> Celery:
-    """Make the app with its one task. ``drain`` has to exist before the pool forks."""
+def create_app(settings: WorkerSettings, slot: Slot | None = None) -> Celery:
+    """Make the app with its one task. The slot's drain has to exist before the pool forks."""
     app = Celery("neftune", set_as_current=False)
     app.config_from_object(celery_config(settings.redis_url, grace_seconds=settings.grace_seconds))
     app.conf.update(
@@ -18,5 +18,5 @@ def create_app(settings: WorkerSettings, drain: Drain | None = None) -> Celery:
         worker_send_task_events=False,
         worker_log_color=False,
     )
-    tasks.register(app, Slot(settings, drain or Drain()))
+    tasks.register(app, slot or Slot(settings, Drain()))
     return app

@@ -4,6 +4,8 @@ Nothing is opened when a slot is made, in the worker's main process; the first u
 """
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -35,11 +37,26 @@ class Slot:
     def __init__(self, settings: WorkerSettings, drain: Drain) -> None:
         self.settings = settings
         self.drain = drain
+        self.busy = False
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Say for the length of the block that this worker has something to do."""
+        self.busy = True
+        try:
+            yield
+        finally:
+            self.busy = False
 
     @cached_property
     def engine(self) -> Engine:
         """The supervisor's connections; the heartbeat has its own."""
-        return make_engine(self.settings.database_url, pool_size=3, application_name="neftune-worker")
+        return make_engine(
+            self.settings.database_url,
+            pool_size=3,
+            application_name="neftune-worker",
+            idle_seconds=self.settings.idle_seconds(),
+        )
 
     @cached_property
     def blobs(self) -> Blobs:

@@ -44,7 +44,12 @@ class Heart:
         self._thread.join(2.0)
 
     def _run(self) -> None:
-        engine = make_engine(self._settings.database_url, pool_size=2, application_name="neftune-heartbeat")
+        engine = make_engine(
+            self._settings.database_url,
+            pool_size=2,
+            application_name="neftune-heartbeat",
+            idle_seconds=self._settings.idle_seconds(),
+        )
         try:
             while not self._stopped.is_set() and not self.lost:
                 self._live(engine)

@@ -23,7 +23,7 @@ SWEEP_SECONDS = 3600.0
 log = structlog.get_logger()
 
 
-def look(engine: Engine, ringer: Ringer) -> None:
+def look(engine: Engine, ringer: Ringer | None) -> None:
     """Return what was lost, and ring if a worker could start something."""
     try:
         with unit_of_work(engine) as session:
@@ -33,7 +33,7 @@ def look(engine: Engine, ringer: Ringer) -> None:
         return
     if report.lost:
         log.info("reconcile.found_lost", lost=report.lost, requeued=report.requeued, failed=report.failed)
-    if report.runnable:
+    if report.runnable and ringer is not None:
         ringer.ask()
 
 
@@ -69,7 +69,12 @@ def main() -> None:
 
     signal.signal(signal.SIGTERM, leave)
     signal.signal(signal.SIGINT, leave)
-    engine = make_engine(settings.database_url, pool_size=1, application_name="neftune-reconciler")
+    engine = make_engine(
+        settings.database_url,
+        pool_size=1,
+        application_name="neftune-reconciler",
+        idle_seconds=settings.idle_seconds(),
+    )
     ringer = Ringer.of(settings.redis_url)
     ringer.start()
     loop = threading.Thread(

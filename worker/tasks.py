@@ -12,7 +12,8 @@ def register(app: Celery, slot: Slot) -> None:
 
     def run_next() -> None:
         """Claim and run jobs this worker can serve, until the table has none."""
-        while held := slot.claim_next():
-            supervise(held, slot)
+        with slot.at_work():
+            while held := slot.claim_next():
+                supervise(held, slot)
 
     app.task(run_next, name=RUN_NEXT, Strategy="worker.bell_strategy:strategy")
