@@ -83,6 +83,14 @@ class EmbeddedPostgres:
         self._wait(url.replace("+psycopg", ""), timeout_s)
         return url
 
+    def exists(self) -> bool:
+        """Tell whether there is a database in this home."""
+        return self._data.exists()
+
+    def url_of_running(self) -> str:
+        """Give the URL of the server that another process has started in this home."""
+        return self._url(self._sockets.in_use(), self._password_file.read_text())
+
     def stop(self, hurry: Callable[[], bool] = leash.never) -> None:
         """Shut down cleanly: first politely, then firmly."""
         self._end(hurry)

@@ -26,6 +26,11 @@ def binaries(folder: Path, account: Account | None) -> Path:
     return copy / _BIN
 
 
+def tool(name: str) -> Path:
+    """One of the client's programs, for ourselves."""
+    return _site() / _BIN / name
+
+
 def _site() -> Path:
     found = importlib.util.find_spec(_PACKAGE)  # found, not imported: its own start-up isn't for us
     if found is None or found.origin is None:

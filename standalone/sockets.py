@@ -38,6 +38,13 @@ class SocketFolder:
         give(folder, account)
         return folder
 
+    def in_use(self) -> Path:
+        """Tell where another process of ours has opened it."""
+        try:
+            return Path(self._note.read_text())
+        except FileNotFoundError:
+            return self._wanted
+
     def close(self) -> None:
         """Take a folder outside the home away again."""
         if self._elsewhere is not None:
