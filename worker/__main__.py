@@ -13,6 +13,7 @@ from worker.drain import Drain
 from worker.idle import look_by_itself
 from worker.launch import tie_to
 from worker.settings import WorkerSettings
+from worker.strays import adopt_orphans
 
 
 def main() -> None:
@@ -32,6 +33,7 @@ def main() -> None:
 
     def begin_the_pool_child(**_: Any) -> None:
         tie_to(os.getppid())  # so that kill -9 of the main process leaves nothing
+        adopt_orphans()  # of the runner, to end them with it
         look_by_itself(slot)
 
     signals.setup_logging.connect(keep_our_logs, weak=False)

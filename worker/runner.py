@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,8 +16,12 @@ from pathlib import Path
 from typing import IO
 
 from neftune_core import failpoint
+from worker import memory, strays
+from worker.memory import Memory
 
 LAUNCHER = Path(__file__).with_name("launch.py")
+REAP_SECONDS = 0.005
+_MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
 # What of our environment the runner gets. Nothing here may ever hold a secret.
 PASSED_ON = (
@@ -55,6 +60,14 @@ def environment(home: Path, ours: Mapping[str, str] = os.environ) -> dict[str, s
 
 
 @dataclass(frozen=True, slots=True)
+class Before:
+    """How things stood when it was started."""
+
+    children: frozenset[int]
+    oom_kills: int
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """What the kernel refuses the runner beyond."""
 
@@ -65,8 +78,12 @@ class Limits:
 class Runner:
     """A running child in a process group of its own."""
 
-    def __init__(self, process: subprocess.Popen[bytes], reports: IO[bytes], log: IO[bytes]) -> None:
+    def __init__(
+        self, process: subprocess.Popen[bytes], reports: IO[bytes], log: IO[bytes], before: Before
+    ) -> None:
         self._process = process
+        self._before = before
+        self._peak: int | None = None
         self.reports = reports
         self.log = log
 
@@ -90,7 +107,25 @@ class Runner:
         if self._process.returncode is None:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, signal.SIGKILL)
+            self._reap(patience)
+            strays.end_new_children(self._before.children)
         return self._process.wait(timeout=patience)
+
+    def memory(self) -> Memory:
+        """Tell of its memory, once it has ended."""
+        ran_out = memory.oom_kills() > self._before.oom_kills
+        return Memory(self._peak, ran_out, memory.limit_bytes())
+
+    def _reap(self, patience: float) -> None:
+        """Wait for its end as ``Popen`` would, and keep what it has used."""
+        deadline = time.monotonic() + patience
+        while time.monotonic() < deadline:
+            pid, status, used = os.wait4(self.pid, os.WNOHANG)
+            if pid:
+                self._process.returncode = os.waitstatus_to_exitcode(status)
+                self._peak = used.ru_maxrss * _MAXRSS_UNIT
+                return
+            time.sleep(REAP_SECONDS)
 
     def close(self) -> None:
         """Let go of its pipes."""
@@ -104,6 +139,7 @@ def spawn(command: Sequence[str], home: Path, limits: Limits, environ: Mapping[s
     ``--report-fd N`` is added; what it writes there comes out of ``reports``, stdout and stderr out of
     ``log``.
     """
+    before = Before(strays.children(), memory.oom_kills())
     read_fd, write_fd = os.pipe()
     try:
         process = subprocess.Popen(  # noqa: S603 - the operator's command, no shell
@@ -127,4 +163,4 @@ def spawn(command: Sequence[str], home: Path, limits: Limits, environ: Mapping[s
         os.close(write_fd)
     if process.stdout is None:  # for the type checker: stdout=PIPE makes it a file
         raise RuntimeError("the runner has no stdout")
-    return Runner(process, os.fdopen(read_fd, "rb", buffering=0), process.stdout)
+    return Runner(process, os.fdopen(read_fd, "rb", buffering=0), process.stdout, before)

@@ -129,7 +129,7 @@ class Supervision:
             runner.end()
             inbox.close()
             voices.reporter.give_up()
-        ending = Ending(status, inbox.failed, inbox.artifacts, self._owed())
+        ending = Ending(status, inbox.failed, inbox.artifacts, self._owed(), runner.memory())
         return Heard(stop, ending, capture.tail())
 
     def _last_words(self, voices: Voices) -> Stop | None:

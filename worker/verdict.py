@@ -4,6 +4,7 @@ we asked       the table's answer: cancelled, paused, back to the queue, or a fa
 exit 0         succeeded, if the result it owes is there
 a failed line  its code; asked for again only if the runner says it may help
 a signal       the runner crashed: back to the queue, bounded by the crash count
+out of memory  the kernel says so: tried a second time only
 """
 
 import signal
@@ -14,7 +15,11 @@ from enum import StrEnum
 from neftune_core.messages import EXIT_OK, EXIT_STOPPED, Failed
 from neftune_store.lifecycle import Intent
 from neftune_store.settling import Reason
+from worker.memory import Memory
 from worker.stop import Stop
+
+NO_MEMORY = Memory()
+ADVICE = "Lower batch_size or max_length, or give the worker more memory."
 
 
 class Move(StrEnum):
@@ -46,6 +51,7 @@ class Ending:
     failed: Failed | None
     artifacts: Mapping[str, str]
     owed: tuple[str, ...]  # the artifacts of which one has to be there
+    memory: Memory = NO_MEMORY
 
 
 def give_back(reason: Reason, code: str, message: str) -> Verdict:
@@ -80,7 +86,7 @@ def verdict(stop: Stop | None, ending: Ending) -> Verdict:
         return _said(ending.failed)
     if ending.status == EXIT_OK:
         return _finished(ending)
-    return _crashed(ending.status)
+    return _crashed(ending.status, ending.memory)
 
 
 def _complete(ending: Ending) -> bool:
@@ -105,11 +111,12 @@ def _finished(ending: Ending) -> Verdict:
     return give_back("once", "internal", "The runner ended well but left no result.")
 
 
-def _crashed(status: int) -> Verdict:
+def _crashed(status: int, memory: Memory) -> Verdict:
+    if -status == signal.SIGKILL:
+        return _killed(memory)
     if status < 0:
         name = signal.Signals(-status).name if -status in set(signal.Signals) else str(-status)
-        hint = "; the host may have run out of memory" if -status == signal.SIGKILL else ""
-        return give_back("crashed", "worker_crashed", f"The runner was killed by {name}{hint}.")
+        return give_back("crashed", "worker_crashed", f"The runner was killed by {name}.")
     if status == EXIT_STOPPED:
         return give_back(
             "crashed", "worker_crashed", "The runner stopped without being asked to by its worker."
@@ -117,6 +124,15 @@ def _crashed(status: int) -> Verdict:
     return give_back(
         "crashed", "worker_crashed", f"The runner ended with status {status} and gave no reason."
     )
+
+
+def _killed(memory: Memory) -> Verdict:
+    """Tell a kill for want of memory, where the kernel has counted one, from a kill by whomever."""
+    if memory.ran_out:
+        why = f"The host had no memory left, so the kernel ended the runner.{memory.told()} {ADVICE}"
+        return give_back("once", "host_oom", why)
+    hint = f"The host may have run out of memory.{memory.told()} {ADVICE}"
+    return give_back("crashed", "worker_crashed", f"The runner was killed by SIGKILL. {hint}")
 
 
 def bent(judged: Verdict, intent: Intent) -> Verdict:

@@ -1,7 +1,7 @@
 """A run's private folder: made for one run, gone after it, and swept when its owner died.
 
 The owner holds a lock on a file inside; the kernel lets go of it when the owner dies, however it dies.
-Knows files and locks, nothing of jobs.
+What of the run still lives by then is ended first. Knows files and locks, nothing of jobs.
 """
 
 import fcntl
@@ -10,6 +10,8 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from worker.strays import end_residents
 
 PREFIX = "run-"
 LOCK = ".owner"
@@ -62,6 +64,7 @@ def _ownerless(folder: Path) -> bool:
     except BlockingIOError:
         return False
     else:
+        end_residents(folder)
         shutil.rmtree(folder, ignore_errors=True)
         return True
     finally:
