@@ -1,14 +1,15 @@
-"""`python -m standalone up|demo`: the command line."""
+"""`python -m standalone up|demo|backup|restore`: the command line."""
 
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from pydantic import ValidationError
 from rich.console import Console
 
 from neftune_store.errors import StoreError
-from neftune_store.startup import faults
+from neftune_store.startup import configure_logs, faults
 from standalone.errors import StandaloneError
 from standalone.home import Home
 from standalone.service import Service
@@ -24,6 +25,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     console = Console()
     try:
         settings = _settings(arguments)
+        if arguments.verb in _MOVES:
+            return _move(arguments, settings, console)
         if arguments.verb == "up":
             return up(settings, console)
         return demo(settings, console, lambda service, home: _show(service, home, console))
@@ -37,6 +40,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 1
 
 
+def _move(arguments: argparse.Namespace, settings: StandaloneSettings, console: Console) -> int:
+    from standalone.backup import backup, restore  # noqa: PLC0415 - `up` needs nothing of it
+
+    configure_logs()
+    return (backup if arguments.verb == "backup" else restore)(settings, arguments.folder, console)
+
+
 def _show(service: Service, home: Home, console: Console) -> int:
     from standalone.demo import run_demo  # noqa: PLC0415 - `up` needs nothing of it
 
@@ -44,7 +54,8 @@ def _show(service: Service, home: Home, console: Console) -> int:
 
 
 def _settings(arguments: argparse.Namespace) -> StandaloneSettings:
-    given = {name: value for name in ("host", "port") if (value := getattr(arguments, name)) is not None}
+    told = vars(arguments)
+    given = {name: value for name in ("host", "port") if (value := told.get(name)) is not None}
     return StandaloneSettings(**given)
 
 
@@ -57,12 +68,19 @@ def _parser() -> argparse.ArgumentParser:
         each = verbs.add_parser(verb, help=told, description=told)
         each.add_argument("--host", help="address to listen on (HOST; 127.0.0.1)")
         each.add_argument("--port", type=int, help="port to listen on (PORT; 8000, for demo a free one)")
+    for verb, told in _MOVES.items():
+        each = verbs.add_parser(verb, help=told, description=told)
+        each.add_argument("folder", type=Path, help="folder of the backup")
     return parser
 
 
 _VERBS = {
     "up": "start the service and stay; Ctrl-C stops everything",
     "demo": "start it, run the main job from dataset to adapter, stop",
+}
+_MOVES = {
+    "backup": "write database and objects of NEFTUNE_HOME to a folder; the service may run",
+    "restore": "fill an empty NEFTUNE_HOME from such a folder, fit to be started",
 }
 
 
