@@ -111,6 +111,8 @@ def misbehave(toy, toys):
     if "print" in toys:
         sys.stdout.write(toys["print"] + "\n")
         sys.stdout.flush()
+    if "bareline" in toys:  # MiB in one line
+        sys.stdout.buffer.write(b"z" * (int(toys["bareline"]) << 20))
     if "longline" in toys:
         toy.raw(b'{"type":"event","name":"run.long","data":{"x":"' + b"y" * int(toys["longline"]) + b'"}}\n')
     if "badjson" in toys:
@@ -125,6 +127,29 @@ def misbehave(toy, toys):
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         time.sleep(600)
         os._exit(0)
+
+
+def strain(toy, toys):
+    """The faults that try a limit."""
+    if "orphan" in toys:  # out of the group, away from the parent, and deaf
+        start = "import os,signal,time;signal.signal(15,signal.SIG_IGN);os.setsid();time.sleep(600)"
+        if os.fork() == 0:
+            os.spawnv(os.P_NOWAIT, sys.executable, [sys.executable, "-c", start, str(toy.out)])
+            os._exit(0)
+        os.wait()
+    if "hog" in toys:  # MiB
+        toy.hog = bytearray(os.urandom(1 << 20) * int(toys["hog"]))
+    if "leak" in toys:  # open files until it is refused one
+        toy.leak = []
+        try:
+            while True:
+                toy.leak.append(os.open("/dev/null", os.O_RDONLY))
+        except OSError as refused:
+            toy.event("run.refused", files=len(toy.leak), errno=refused.errno)
+            for handle in toy.leak:
+                os.close(handle)
+    for step in range(int(toys.get("flood", "0"))):  # as fast as the pipe takes them
+        toy.metric(step, train_loss=float(step), **{f"key_{n}": 0.5 for n in range(20)})
 
 
 def asked():
@@ -184,6 +209,7 @@ def main():
     toy = Toy(given)
     steps = int(toys.get("steps", "5"))
 
+    time.sleep(float(toys.get("load", "0")))
     toy.event("run.planned", total_steps=steps, rows=rows.count(b"\n"))
     if "inputs" in toys:  # say what was laid out for us
         held_out = given.validation_rows and hashlib.sha256(Path(given.validation_rows).read_bytes())
@@ -195,6 +221,7 @@ def main():
             model=given.model_dir,
         )
     misbehave(toy, toys)
+    strain(toy, toys)
     if "deaf" in toys:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     walk(toy, toys, steps, Checkpoints(toy, given, toys))
