@@ -1,4 +1,4 @@
-"""A worker that dies around its claim, and two that claim at once: one run has the job, or the queue has it."""
+"""A worker that dies around its claim, and two that claim at once: one run has the job, or none has."""
 
 import multiprocessing
 from collections import Counter
@@ -87,7 +87,7 @@ def test_a_worker_killed_while_the_runner_loads_its_model(house: House) -> None:
 
 
 @pytest.mark.fault("F8")
-def test_a_worker_killed_after_the_success_was_committed_changes_nothing(
+def test_a_worker_killed_after_its_success_was_committed_changes_nothing(
     house: House, tmp_path: Path
 ) -> None:
     hurt = tmp_path / "hurt"

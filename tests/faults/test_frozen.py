@@ -8,8 +8,7 @@ import psutil
 import pytest
 from sqlalchemy import text
 
-from neftune_store.settings import StoreSettings
-from tests.worker_house import LEASE, RECONCILE, House, family, house, quiet_redis, until
+from tests.worker_house import LEASE, House, family, house, quiet_redis, until
 
 __all__ = ["house", "quiet_redis"]
 
@@ -51,7 +50,7 @@ def test_a_worker_frozen_inside_a_transaction_blocks_nobody(
     asleep = until(lambda: frozen(house), 20)
     assert until(lambda: silent(house) or None, 5) == ["neftune-worker"]
     # Then its session ends before its lease does, and the other one ends the job
-    until(lambda: not silent(house), StoreSettings.idle_seconds(house.settings()) + RECONCILE + 3.0)
+    until(lambda: not silent(house), LEASE + 4.0)
     done = house.wait(job, "succeeded", "failed", seconds=LEASE + PATIENCE)
     assert (done.status, done.attempt) == ("succeeded", attempts), house.logs()[-4000:]
     assert house.steps(job) == list(range(11))
