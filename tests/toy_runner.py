@@ -138,7 +138,7 @@ def strain(toy, toys):
             os._exit(0)
         os.wait()
     if "hog" in toys:  # MiB
-        toy.hog = bytearray(os.urandom(1 << 20) * int(toys["hog"]))
+        toy.hog = os.urandom(1 << 20) * int(toys["hog"])
     if "leak" in toys:  # open files until it is refused one
         toy.leak = []
         try:

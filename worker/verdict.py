@@ -112,8 +112,12 @@ def _finished(ending: Ending) -> Verdict:
 
 
 def _crashed(status: int, memory: Memory) -> Verdict:
+    if memory.ran_out:  # also where the kernel took a child of the runner, and that ended the runner
+        why = f"The host had no memory left, so its kernel ended the run.{memory.told()} {ADVICE}"
+        return give_back("once", "host_oom", why)
     if -status == signal.SIGKILL:
-        return _killed(memory)
+        hint = f"The host may have run out of memory.{memory.told()} {ADVICE}"
+        return give_back("crashed", "worker_crashed", f"The runner was killed by SIGKILL. {hint}")
     if status < 0:
         name = signal.Signals(-status).name if -status in set(signal.Signals) else str(-status)
         return give_back("crashed", "worker_crashed", f"The runner was killed by {name}.")
@@ -124,15 +128,6 @@ def _crashed(status: int, memory: Memory) -> Verdict:
     return give_back(
         "crashed", "worker_crashed", f"The runner ended with status {status} and gave no reason."
     )
-
-
-def _killed(memory: Memory) -> Verdict:
-    """Tell a kill for want of memory, where the kernel has counted one, from a kill by whomever."""
-    if memory.ran_out:
-        why = f"The host had no memory left, so the kernel ended the runner.{memory.told()} {ADVICE}"
-        return give_back("once", "host_oom", why)
-    hint = f"The host may have run out of memory.{memory.told()} {ADVICE}"
-    return give_back("crashed", "worker_crashed", f"The runner was killed by SIGKILL. {hint}")
 
 
 def bent(judged: Verdict, intent: Intent) -> Verdict:

@@ -6,6 +6,7 @@ import pytest
 
 from neftune_core.messages import Failed
 from neftune_store.lifecycle import Intent
+from worker.memory import Memory
 from worker.stop import Stop
 from worker.verdict import Ending, Move, Verdict, bent, verdict
 
@@ -36,6 +37,19 @@ def test_an_end_without_a_reason_is_a_crash(status: int) -> None:
 
 def test_a_kill_hints_at_the_memory() -> None:
     assert "memory" in verdict(None, ended(-signal.SIGKILL)).message
+
+
+@pytest.mark.parametrize("status", [-signal.SIGKILL, 1])
+def test_a_kill_for_want_of_memory_is_named_with_its_peak_and_tried_a_second_time_only(status: int) -> None:
+    ending = Ending(status, None, {}, ("adapter",), Memory(3 << 30, True, 4 << 30))
+    judged = verdict(None, ending)
+    assert (judged.move, judged.reason, judged.code) == (Move.GIVE_BACK, "once", "host_oom")
+    assert "3.0 GiB of 4.0 GiB" in judged.message
+    assert "batch_size" in judged.message
+    # Whoever says more than the kernel is believed, and so is a good end
+    told = Ending(1, Failed("nan_loss", "x"), {}, ("adapter",), Memory(ran_out=True))
+    assert verdict(None, told).code == "nan_loss"
+    assert verdict(None, Ending(0, None, WHOLE, ("adapter",), Memory(ran_out=True))).move is Move.SUCCEED
 
 
 def test_a_reason_of_the_runner_is_kept() -> None:
