@@ -5,16 +5,18 @@ second to the next row. Higher priority goes first; among equals the project wit
 then the one that was served longest ago, then the older job.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import bindparam, delete, func, insert, select, text
+from sqlalchemy import bindparam, func, insert, select, text
 from sqlalchemy.orm import Session
 
+from neftune_store.checkpoints import Checkpoint, candidates, rewind
 from neftune_store.datasets import Dataset, dataset_of
 from neftune_store.ids import new_id
 from neftune_store.journal import Fact, change
-from neftune_store.models import DatasetRow, JobRow, MetricRow, RunRow
+from neftune_store.models import DatasetRow, JobRow, RunRow
 
 _CLAIM = text(
     """
@@ -35,7 +37,7 @@ _CLAIM = text(
         UPDATE jobs SET
             status = 'running', fence = fence + 1, attempt = attempt + 1, run_after = NULL,
             lease_owner = :worker, lease_expires_at = clock_timestamp() + make_interval(secs => :lease),
-            started_at = coalesce(started_at, clock_timestamp()), live_step = committed_step, progress = NULL,
+            started_at = coalesce(started_at, clock_timestamp()), progress = NULL,
             progress_at = clock_timestamp()
         FROM chosen WHERE jobs.id = chosen.id
         RETURNING jobs.id, jobs.project_id
@@ -67,13 +69,14 @@ class Claim:
     infra_errors: int
     drains: int
     committed_step: int
+    checkpoints: tuple[Checkpoint, ...]  # where it may go on, the furthest first
     ran_seconds: float  # over all attempts before this one: max_minutes counts them too
 
 
 def claim_next(session: Session, worker: str, lease_seconds: float) -> Claim | None:
     """Claim the best queued job; ``None`` when there is none.
 
-    Metrics after the last committed step go, for those steps run again; ``rewound`` tells who draws them.
+    Metrics after the furthest checkpoint go, for those steps run again; ``rewound`` tells who draws them.
     """
     job_id = session.scalar(_CLAIM, {"worker": worker, "lease": lease_seconds})
     if job_id is None:
@@ -83,18 +86,19 @@ def claim_next(session: Session, worker: str, lease_seconds: float) -> Claim | N
     row = session.scalars(
         select(JobRow).where(JobRow.id == job_id), execution_options={"populate_existing": True}
     ).one()
-    again = delete(MetricRow).where(MetricRow.job_id == job_id, MetricRow.step > row.committed_step)
+    places = candidates(session, job_id)
+    begin = places[0].step if places else 0
     facts = [Fact("run.started", {"attempt": row.attempt, "run": run_id, "worker": worker})]
-    if session.execute(again).rowcount:  # type: ignore[attr-defined]  # a DELETE gives a CursorResult
-        facts.append(Fact("rewound", {"step": row.committed_step, "attempt": row.attempt}))
-    changed = change(session, row.id, (), {}, facts)
+    if rewind(session, job_id, begin):
+        facts.append(Fact("rewound", {"step": begin, "attempt": row.attempt}))
+    changed = change(session, row.id, (), {"live_step": begin}, facts)
     if changed is not None:
         row = changed
     ran = _ran_seconds(session, row.id)
     session.execute(
         insert(RunRow).values(id=run_id, job_id=row.id, attempt=row.attempt, fence=row.fence, worker=worker)
     )
-    return _claim_of(session, row, run_id, ran)
+    return _claim_of(session, row, run_id, ran, places)
 
 
 def _ran_seconds(session: Session, job_id: str) -> float:
@@ -104,7 +108,9 @@ def _ran_seconds(session: Session, job_id: str) -> float:
     )
 
 
-def _claim_of(session: Session, row: JobRow, run_id: str, ran_seconds: float) -> Claim:
+def _claim_of(
+    session: Session, row: JobRow, run_id: str, ran_seconds: float, places: Sequence[Checkpoint]
+) -> Claim:
     wanted = [row.dataset_id, row.validation_dataset_id]
     rows = session.scalars(select(DatasetRow).where(DatasetRow.id.in_([id_ for id_ in wanted if id_])))
     datasets = {found.id: dataset_of(found) for found in rows}
@@ -125,5 +131,6 @@ def _claim_of(session: Session, row: JobRow, run_id: str, ran_seconds: float) ->
         infra_errors=row.infra_errors,
         drains=row.drains,
         committed_step=row.committed_step,
+        checkpoints=tuple(places),
         ran_seconds=ran_seconds,
     )

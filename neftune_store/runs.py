@@ -13,17 +13,21 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Session
 from sqlalchemy.types import BigInteger, Text
 
+from neftune_store import checkpoints
+from neftune_store.checkpoints import Checkpoint, CheckpointFile
 from neftune_store.claims import Claim
-from neftune_store.errors import InvalidMove, StoreError
+from neftune_store.errors import StoreError
 from neftune_store.events import known
-from neftune_store.ids import new_id
 from neftune_store.job import Run, run_of
-from neftune_store.journal import JOBS_CHANNEL, Fact, change, event_row, notify
+from neftune_store.journal import JOBS_CHANNEL, event_row, notify
 from neftune_store.leases import fenced
-from neftune_store.models import CheckpointRow, EventRow, JobRow, RunRow
+from neftune_store.models import EventRow, JobRow, RunRow
 from neftune_store.sanitise import clean_json
 
-RESERVED = ("job.", "run.started", "run.lost", "run.drained", "rewound", "status")  # the store's own facts
+RESERVED = (  # the store's own facts
+    *("job.", "run.started", "run.lost", "run.drained", "rewound", "status"),
+    *("checkpoint.committed", "checkpoint.corrupt"),
+)
 BASE_STEP = 0  # measured before training
 
 _METRICS = text(
@@ -101,24 +105,16 @@ def set_resolved(session: Session, claim: Claim, resolved: Mapping[str, Any]) ->
     _write(session, claim, {"resolved": merged})
 
 
-def commit_checkpoint(session: Session, claim: Claim, step: int, manifest: Mapping[str, Any]) -> str:
-    """Make ``step`` the place to go on from. New ground ends a row of crashes."""
-    row = fenced(session, claim)
-    if step <= row.committed_step:
-        raise InvalidMove(f"Step {row.committed_step} is committed already; a checkpoint cannot go back.")
-    checkpoint = new_id("ckpt")
-    session.execute(
-        insert(CheckpointRow).values(
-            id=checkpoint,
-            job_id=claim.job_id,
-            fence=claim.fence,
-            step=step,
-            manifest=clean_json(dict(manifest)),
-        )
-    )
-    values = {"committed_step": step, "ckpt_id": checkpoint, "crashes": 0, "infra_errors": 0}
-    change(session, claim.job_id, (), values, [Fact("checkpoint.committed", {"step": step})])
-    return checkpoint
+def commit_checkpoint(
+    session: Session, claim: Claim, step: int, files: Sequence[CheckpointFile] = (), keep: int = 2
+) -> str:
+    """Make ``step`` a place to go on from. The metrics up to it were written before."""
+    return checkpoints.add(session, fenced(session, claim), step, files, keep)
+
+
+def pass_over_checkpoint(session: Session, claim: Claim, checkpoint: Checkpoint) -> None:
+    """Go on from the place before, for the bytes of this one are not those that were saved."""
+    checkpoints.pass_over(session, fenced(session, claim), checkpoint)
 
 
 def runs_of(session: Session, project_id: str, job_id: str) -> list[Run]:

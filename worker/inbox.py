@@ -36,7 +36,12 @@ MAX_REFUSED = 1_000  # a runner that speaks only nonsense is ended
 
 # The names a runner may give to its facts; the others are the service's own words.
 RUNNER_EVENTS = ("run.", "neftune.", "dataset.", "model.", "checkpoint.")
-OUR_EVENTS = frozenset(("run.started", "run.lost", "run.drained", "model.fetching", "model.fetched"))
+OUR_EVENTS = frozenset(
+    (
+        *("run.started", "run.lost", "run.drained", "model.fetching", "model.fetched"),
+        *("checkpoint.committed", "checkpoint.corrupt"),
+    )
+)
 
 
 class Refused(ValueError):

@@ -30,7 +30,8 @@ class Inputs:
     def arguments(self, out: Path) -> list[str]:
         """Give them as the runner's command line."""
         validation = [] if self.validation_rows is None else ["--validation-rows", str(self.validation_rows)]
-        return [str(self.spec), str(self.rows), str(out), *validation, "--model-dir", str(self.model)]
+        files = [str(self.spec), str(self.rows), str(out), *validation, "--model-dir", str(self.model)]
+        return [*files, "--checkpoints", "--resume"]
 
 
 def lay_out(claim: Claim, model: Path, folder: Path, blobs: Blobs, check: Check) -> Inputs:

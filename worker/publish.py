@@ -13,6 +13,7 @@ from typing import Any
 
 from neftune_store.artifacts import ArtifactRow
 from neftune_store.blobs import Blobs, blob_key
+from neftune_store.checkpoints import CheckpointFile
 from worker.archive import files_under, open_plain, pack, result_path
 from worker.errors import ResultRefused
 from worker.inputs import Check
@@ -85,17 +86,23 @@ class Publisher:
 
     def _store(self, piece: Piece) -> ArtifactRow:
         self._check()
-        sha256, size = fingerprint(piece.path)
-        key = blob_key(self._project_id, sha256)
-        self._blobs.put_file(key, piece.path)
+        stored = stored_by_content(self._blobs, self._project_id, piece.path)
         return ArtifactRow(
             name=piece.name,
             kind=piece.kind,
-            sha256=sha256,
-            bytes=size,
-            blob_key=key,
+            sha256=stored.sha256,
+            bytes=stored.bytes,
+            blob_key=stored.blob_key,
             media_type=piece.media_type,
         )
+
+
+def stored_by_content(blobs: Blobs, project_id: str, path: Path) -> CheckpointFile:
+    """Store a file under the key of its bytes, read back."""
+    sha256, size = fingerprint(path)
+    key = blob_key(project_id, sha256)
+    blobs.put_file(key, path)
+    return CheckpointFile(path.name, sha256, size, key)
 
 
 def media_type(name: str) -> str:

@@ -41,16 +41,18 @@ class Batch:
 
 
 Write = Callable[[Batch], None]
+Offer = Callable[[Checkpoint], None]
 
 
 class Reporter:
     """A thread that takes the inbox's messages and writes them."""
 
-    def __init__(self, inbox: Inbox, write: Write) -> None:
+    def __init__(self, inbox: Inbox, write: Write, offer: Offer) -> None:
         self.lost = False
         self.broken = False
         self._inbox = inbox
         self._write = write
+        self._offer = offer
         self._batch = Batch()
         self._total: int | None = None
         self._last = threading.Event()  # nothing more will come
@@ -100,8 +102,10 @@ class Reporter:
             case Event():
                 self._note_plan(message)
                 self._batch.said.append(message)
-            case Checkpoint():
-                pass  # kept from the release on that can resume
+            case Checkpoint():  # its place in the curve is there before it can be gone on from
+                if self._batch:
+                    self._flush()
+                self._offer(message)
         return True
 
     def _flush(self) -> None:

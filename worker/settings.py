@@ -26,6 +26,12 @@ class WorkerSettings(StoreSettings):
 
     grace_seconds: float = Field(120, gt=10, description="What the worker is given to leave.")
     stop_seconds: float = Field(10, gt=0, le=3600, description="From SIGTERM to SIGKILL of a runner.")
+    drain_seconds: float = Field(
+        25, gt=2, description="What a leaving worker's run is given to end its step, save and store."
+    )
+    pause_seconds: float = Field(
+        300, gt=0, le=3600, description="The same for a run that is to pause, or whose end is not urgent."
+    )
     stall_seconds: float = Field(600, gt=0, description="Without a word from the runner: stalled.")
     first_step_seconds: float = Field(1800, gt=0, description="The same before its first word.")
     model_fetch_seconds: float = Field(4 * 3600, gt=0, description="The longest download of a model.")

@@ -6,6 +6,7 @@ settled job or with a lease that the reconciler will find.
 """
 
 import errno
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +16,11 @@ from structlog.contextvars import bound_contextvars
 
 from neftune_core.errors import CoreError
 from neftune_core.failpoint import failpoint
+from neftune_store.checkpoints import CheckpointFile
 from neftune_store.claims import Claim
 from neftune_store.errors import LeaseLost, StoreError
 from worker import metrics_csv
+from worker.checkpoints import Uploader, restore
 from worker.claim import Held, Slot
 from worker.errors import Stopped, WorkerError
 from worker.heartbeat import Heart
@@ -25,7 +28,7 @@ from worker.inbox import Inbox
 from worker.inputs import lay_out
 from worker.logs import LogCapture
 from worker.model_source import model_folder
-from worker.publish import Publisher, Result
+from worker.publish import Publisher, Result, stored_by_content
 from worker.reporter import Reporter
 from worker.runner import Limits, Runner, environment, spawn
 from worker.settle import Settling, settle
@@ -37,6 +40,7 @@ from worker.writer import RunWriter
 
 METRICS = "metrics.csv"
 LOG = "run.log"
+SAVED = "saved"  # checkpoints on their way to storage
 LAST_WORDS_SECONDS = 10.0
 NOT_STARTED = Ending(status=0, failed=None, artifacts={}, owed=("nothing",))
 
@@ -109,6 +113,7 @@ class Supervision:
         claim, slot = self._claim, self._slot
         model = model_folder(claim, slot.settings, self._writer.event, self._wishes.check)
         inputs = lay_out(claim, model, folder, slot.blobs, self._wishes.check)
+        restore(claim.checkpoints, folder / "out", slot.blobs, self._wishes.check, self._writer.pass_over)
         self._wishes.check()
         command = [*slot.settings.runner, *inputs.arguments(folder / "out")]
         limits = Limits(file_bytes=slot.settings.max_file_bytes)
@@ -120,7 +125,8 @@ class Supervision:
         """Hear the runner to its end; nothing of it lives when this returns."""
         capture = LogCapture(runner.log, folder / LOG, self._slot.settings.max_log_bytes)
         inbox = Inbox(runner.reports, capture.note)
-        voices = Voices(inbox, Reporter(inbox, self._writer.write))
+        uploader = Uploader(folder / "out", folder / SAVED, self._stored, self._writer.checkpoint)
+        voices = Voices(inbox, Reporter(inbox, self._writer.write, uploader.offer), uploader)
         try:
             stop, status = watch(runner, voices, self._wishes, self._bounds(), self._slot.settings)
             capture.finish()
@@ -129,17 +135,41 @@ class Supervision:
             runner.end()
             inbox.close()
             voices.reporter.give_up()
+            uploader.give_up()
         ending = Ending(status, inbox.failed, inbox.artifacts, self._owed(), runner.memory())
         return Heard(stop, ending, capture.tail())
 
     def _last_words(self, voices: Voices) -> Stop | None:
-        """Take what is still in the pipe and write it, as long as the job is ours."""
+        """Write what is still in the pipe and store what was saved, as long as the job is ours."""
         voices.inbox.finish(LAST_WORDS_SECONDS)
         voices.reporter.last_call()
         while not voices.reporter.done(0.1):
             if (stop := self._wishes.stop()) in (Stop.LOST, Stop.LEASE):
                 return stop
+        voices.uploader.last_call()
+        ended = time.monotonic()
+        while not voices.uploader.done(0.1):
+            stop = self._wishes.stop()
+            if stop in (Stop.LOST, Stop.LEASE):
+                return stop
+            if time.monotonic() - ended > self._patience(stop):
+                log.warning("run.checkpoint_not_stored")
+                break
         return voices.stop()
+
+    def _patience(self, stop: Stop | None) -> float:
+        """Tell how long the last checkpoint may take to be stored."""
+        settings = self._slot.settings
+        match stop:
+            case Stop.CANCEL:
+                return settings.stop_seconds / 2
+            case Stop.DRAIN:
+                return settings.drain_seconds / 2 - 2.0
+            case _:
+                return settings.pause_seconds
+
+    def _stored(self, path: Path) -> CheckpointFile:
+        return stored_by_content(self._slot.blobs, self._claim.project_id, path)
 
     def _published(self, folder: Path, said: Mapping[str, str]) -> Result:
         """Store what the run made, and what we kept of it."""

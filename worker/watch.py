@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import structlog
 
 from neftune_store.lifecycle import Intent
+from worker.checkpoints import Uploader
 from worker.drain import Drain
 from worker.errors import Stopped
 from worker.heartbeat import Heart
@@ -39,9 +40,9 @@ class Wishes:
             return Stop.LEASE
         if self.heart.intent is Intent.CANCEL:
             return Stop.CANCEL
-        if self.heart.intent is Intent.PAUSE:
-            return Stop.PAUSE
-        return Stop.DRAIN if self.drain.asked() else None
+        if self.drain.asked():  # has less time than a pause; what the user wants is asked again at the end
+            return Stop.DRAIN
+        return Stop.PAUSE if self.heart.intent is Intent.PAUSE else None
 
     def check(self) -> None:
         """Raise ``Stopped`` when the run has to end."""
@@ -60,12 +61,13 @@ class Voices:
 
     inbox: Inbox
     reporter: Reporter
+    uploader: Uploader
 
     def stop(self) -> Stop | None:
         """Tell whether they make it pointless to go on."""
-        if self.reporter.lost:
+        if self.reporter.lost or self.uploader.lost:
             return Stop.LOST
-        if self.reporter.broken:
+        if self.reporter.broken or self.uploader.broken:
             return Stop.BROKEN
         return Stop.PROTOCOL if self.inbox.hopeless else None
 
@@ -97,8 +99,8 @@ def watch(
     return asked, runner.end()
 
 
-# A drain may become a cancel, anything may become a lost lease; never the other way.
-_GRAVITY = (Stop.PAUSE, Stop.CANCEL, Stop.LEASE, Stop.LOST)
+# A pause may become a drain and that a cancel, anything may become a lost lease; never the other way.
+_GRAVITY = (Stop.PAUSE, Stop.DRAIN, Stop.CANCEL, Stop.LEASE, Stop.LOST)
 
 
 def _graver(reason: Stop, than: Stop) -> bool:
@@ -111,5 +113,9 @@ def _patience(reason: Stop, settings: WorkerSettings) -> float:
             return 0.0
         case Stop.LEASE:
             return settings.lease_grace_seconds()
+        case Stop.DRAIN:  # and as much again to store what was saved
+            return settings.drain_seconds / 2
+        case Stop.PAUSE:
+            return settings.pause_seconds
         case _:
             return settings.stop_seconds

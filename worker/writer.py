@@ -3,7 +3,7 @@
 Every write stands under the claim's fence; ``LeaseLost`` from here means: stop, it is not ours any more.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from sqlalchemy import Engine
@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 from neftune_core.failpoint import failpoint
 from neftune_core.messages import Event, Metric
 from neftune_store import runs
+from neftune_store.checkpoints import Checkpoint, CheckpointFile
 from neftune_store.claims import Claim
 from neftune_store.db import unit_of_work
 from neftune_store.metrics import metrics_after
@@ -46,6 +47,17 @@ class RunWriter:
         """Write one fact of the supervisor's own."""
         with unit_of_work(self._engine) as session:
             runs.add_event(session, self._claim, name, data)
+
+    def checkpoint(self, step: int, files: Sequence[CheckpointFile]) -> None:
+        """Make a stored checkpoint the place to go on from."""
+        keep = self._claim.spec.get("training", {}).get("keep_checkpoints", 2)
+        with unit_of_work(self._engine) as session:
+            runs.commit_checkpoint(session, self._claim, step, files, keep)
+
+    def pass_over(self, checkpoint: Checkpoint) -> None:
+        """Go on from the place before this one."""
+        with unit_of_work(self._engine) as session:
+            runs.pass_over_checkpoint(session, self._claim, checkpoint)
 
     def metric_rows(self) -> Iterator[Row]:
         """Give the job's metrics in the order of their steps, page by page."""

@@ -134,7 +134,7 @@ def test_a_new_checkpoint_ends_a_row_of_crashes(engine: Engine) -> None:
         end_rest(engine, job.id)
     claim = make_claim(engine)
     with unit_of_work(engine) as session:
-        commit_checkpoint(session, claim, 10, {})
+        commit_checkpoint(session, claim, 10)
     assert back(engine, claim, "crashed") == Status.QUEUED
     assert now(engine, job).crashes == 1
 
