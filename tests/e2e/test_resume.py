@@ -65,11 +65,11 @@ class Service:
 
     # Ways to interrupt a run
 
-    def kill_runner(self, job: Job) -> None:
+    def kill_runner(self, _job: Job) -> None:
         """``kill -9`` of the trainer alone."""
         kill(self.house.runner(self.worker))
 
-    def kill_worker(self, job: Job) -> None:
+    def kill_worker(self, _job: Job) -> None:
         """``kill -9`` of the whole worker."""
         kill(self.worker)
         self.worker = self.house.start()
