@@ -34,6 +34,7 @@ from neftune_store.job import Job
 from neftune_store.jobs import JobLedger
 from neftune_store.projects import ProjectLedger
 from standalone.redis import client_url
+from tests import invariants
 from tests.conftest import create_database, database_named, drop_database
 from worker.settings import WorkerSettings
 
@@ -351,6 +352,9 @@ def opened(root: Path, postgres_url: str, template: str, redis_url: str) -> Iter
     house = House(root, engine, url, redis_url)
     try:
         yield house
+        house.close()
+        blobs = Blobs.open(house.settings()) if house.environ["STORAGE_URL"].startswith("file:") else None
+        invariants.check(engine, blobs)
     finally:
         house.close()
         engine.dispose()
