@@ -70,6 +70,7 @@ def test_a_black_hole_is_down_within_a_bound(tmp_path: Path) -> None:
             assert time.monotonic() - began < 12
 
 
+@pytest.mark.fault("F18")
 def test_a_redis_that_never_answers_keeps_no_submit_waiting(api_database: str, tmp_path: Path) -> None:
     with black_hole() as port:
         settings = make_settings(api_database, tmp_path, redis_url=f"redis://127.0.0.1:{port}/0")
@@ -93,6 +94,7 @@ def own_postgres() -> Iterator[EmbeddedPostgres]:
     shutil.rmtree(home, ignore_errors=True)
 
 
+@pytest.mark.fault("F19")
 def test_postgres_may_go_and_come_back(own_postgres: EmbeddedPostgres, tmp_path: Path) -> None:
     from neftune_store.db import migrate  # noqa: PLC0415 - loads Alembic, which only this test needs
 
@@ -144,6 +146,7 @@ def test_a_frozen_postgres_keeps_nobody_waiting_for_ever(
         assert client.get("/jobs").status_code == 200
 
 
+@pytest.mark.fault("F24")
 def test_storage_that_is_away_is_told_and_nothing_is_recorded(api_database: str, tmp_path: Path) -> None:
     with running(make_settings(api_database, tmp_path)) as found, found.client() as client:
         blobs = found.settings.storage_url.removeprefix("file://")

@@ -296,6 +296,7 @@ def copied(saved, tmp_path):
         "manifest.json",
     ],
 )
+@pytest.mark.fault("F40")
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(name, base, copied):
     out, spec, expected = copied
     flip(out / "checkpoints" / "step-00000005" / name)

@@ -53,6 +53,7 @@ def take(base, rows, training=TrainingSpec(), arrangement=Arrangement(8, 0)):  #
     return taken, stepper.arrangement.micro_batch_size, examples
 
 
+@pytest.mark.fault("F38")
 @pytest.mark.parametrize("rows", ["right", "packed"])
 def test_out_of_memory_halves_an_open_micro_batch_once_and_changes_nothing(rows, base):
     halved, size, examples = take(base, rows=4, arrangement=Arrangement(8, 0, rows))
@@ -153,6 +154,7 @@ def test_no_room_for_the_optimizers_moments_is_out_of_memory_too(error, base, mo
         take(base, rows=8)
 
 
+@pytest.mark.fault("F37")
 @pytest.mark.parametrize("max_grad_norm", [1.0, None])
 def test_a_step_without_a_finite_loss_leaves_the_weights_alone(base, max_grad_norm):
     class Unlucky(LossHead):

@@ -47,6 +47,7 @@ def crash(server: EmbeddedPostgres) -> None:
     process.wait()
 
 
+@pytest.mark.fault("F19")
 def test_a_database_that_is_back_within_the_lease_is_not_missed(
     fragile: House, server: EmbeddedPostgres
 ) -> None:
@@ -61,6 +62,7 @@ def test_a_database_that_is_back_within_the_lease_is_not_missed(
     assert fragile.steps(job) == list(range(61))
 
 
+@pytest.mark.fault("F20")
 def test_a_database_away_for_longer_stops_the_runner_and_the_job_runs_again(
     fragile: House, server: EmbeddedPostgres
 ) -> None:

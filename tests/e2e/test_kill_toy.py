@@ -47,6 +47,7 @@ def runs_again(house: House, job: Job, within: float) -> None:
     until(lambda: not list(house.work_dir.glob("run-*")), 5)
 
 
+@pytest.mark.fault("F9")
 def test_a_killed_runner(running: tuple[House, Job]) -> None:
     house, job = running
     kill(house.runner(house.worker))
@@ -57,6 +58,7 @@ def test_a_killed_runner(running: tuple[House, Job]) -> None:
     assert "SIGKILL" in lost["detail"]
 
 
+@pytest.mark.fault("F10")
 def test_a_killed_pool_child(running: tuple[House, Job]) -> None:
     house, job = running
     child, runner = house.pool_child(house.worker), house.runner(house.worker)
@@ -67,6 +69,7 @@ def test_a_killed_pool_child(running: tuple[House, Job]) -> None:
     assert house.worker.poll() is None
 
 
+@pytest.mark.fault("F4")
 def test_a_killed_worker(running: tuple[House, Job]) -> None:
     house, job = running
     child, runner = house.pool_child(house.worker), house.runner(house.worker)
@@ -76,6 +79,7 @@ def test_a_killed_worker(running: tuple[House, Job]) -> None:
     runs_again(house, job, LEASE + RECONCILE + SLACK)
 
 
+@pytest.mark.fault("F11")
 def test_a_frozen_worker_loses_its_job_and_writes_nothing_more(running: tuple[House, Job]) -> None:
     # Given a worker that is frozen for longer than its lease, and another one
     house, job = running
@@ -94,6 +98,7 @@ def test_a_frozen_worker_loses_its_job_and_writes_nothing_more(running: tuple[Ho
     assert fences == [2]
 
 
+@pytest.mark.fault("F43")
 def test_a_leaving_worker_gives_its_job_back_without_a_mark(running: tuple[House, Job]) -> None:
     house, job = running
     began = time.monotonic()
@@ -109,6 +114,7 @@ def test_a_leaving_worker_gives_its_job_back_without_a_mark(running: tuple[House
     assert house.steps(job) == list(range(ROUND + 1))
 
 
+@pytest.mark.fault("F17")
 def test_three_queued_jobs_survive_a_flushed_redis(house: House) -> None:
     # Given three jobs in the queue behind a running one
     jobs = [house.submit("steps=10 sleep=0.05") for _ in range(4)]
@@ -122,6 +128,7 @@ def test_three_queued_jobs_survive_a_flushed_redis(house: House) -> None:
         assert house.wait(job, "succeeded", "failed").attempt == 1
 
 
+@pytest.mark.fault("F17")
 def test_an_idle_worker_hears_the_bell_again_after_a_flush(house: House) -> None:
     house.start()
     house.start("worker.reconcile")
@@ -131,6 +138,7 @@ def test_an_idle_worker_hears_the_bell_again_after_a_flush(house: House) -> None
     house.wait(job, "succeeded", seconds=10)
 
 
+@pytest.mark.fault("F34")
 def test_an_answered_cancel_never_becomes_a_success(house: House) -> None:
     # Given runs that end at about the moment of the cancel, before or after it
     house.start()
@@ -165,6 +173,7 @@ def test_a_cancel_is_heard_long_before_the_next_heartbeat(house: House) -> None:
     house.wait(job, "cancelled", seconds=10)  # a heartbeat is due every 20 seconds
 
 
+@pytest.mark.fault("F17")
 def test_a_broken_redis_disturbs_no_running_job_and_loses_no_queued_one(house: House, tmp_path) -> None:
     # Given a worker on a Redis of its own, with one job running and two queued
     own = EmbeddedRedis(tmp_path / "own")

@@ -137,6 +137,7 @@ def interrupted(service: Service, method: Mapping[str, object], number: int, ste
     return calm, job
 
 
+@pytest.mark.fault("F4")
 def test_three_interruptions_change_no_byte_of_a_lora_run(service: Service) -> None:
     calm, job = interrupted(service, LORA, 3, 60)
     same(service, calm, job, 3)
@@ -147,6 +148,7 @@ def test_an_interruption_changes_no_byte_of_a_qlora_run(service: Service) -> Non
     same(service, calm, job, 1)
 
 
+@pytest.mark.fault("F4")
 @pytest.mark.long
 @pytest.mark.parametrize("number", [1, 3, 10])
 @pytest.mark.parametrize("method", [LORA, QLORA], ids=["lora", "qlora"])

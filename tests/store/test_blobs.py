@@ -119,6 +119,7 @@ def test_the_same_bytes_are_stored_once(place: tuple[Blobs, Path], tmp_path: Pat
     assert [info.key for info in blobs.list("projects/prj_twice")] == [key]
 
 
+@pytest.mark.fault("F26")
 def test_a_damaged_object_is_noticed_and_replaced(place: tuple[Blobs, Path], tmp_path: Path) -> None:
     blobs, folder = place
     key = put(blobs, b"good bytes", tmp_path, "prj_damaged")

@@ -4,6 +4,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 from sqlalchemy import Engine, text
 
 from neftune_store.claims import Claim, claim_next
@@ -23,6 +24,7 @@ def claim_at(engine: Engine, barrier: threading.Barrier, worker: str) -> Claim |
         return claim_next(session, worker, 60)
 
 
+@pytest.mark.fault("F15")
 def test_of_two_claimers_at_one_instant_one_wins(engine: Engine) -> None:
     dataset = make_dataset(engine)
     with ThreadPoolExecutor(2) as threads:

@@ -315,6 +315,7 @@ def test_a_failure_says_why(engine: Engine) -> None:
     assert last.data["error"] == {"code": "cuda_oom", "detail": "Lower max_length.", "retryable": False}
 
 
+@pytest.mark.fault("F34")
 def test_cancel_and_success_race_to_one_end(engine: Engine) -> None:
     dataset = make_dataset(engine)
     for turn in range(12):

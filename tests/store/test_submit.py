@@ -161,6 +161,7 @@ def test_a_full_queue_takes_no_more(engine: Engine) -> None:
         JobLedger(session, queue_limit=5).submit(other.project_id, make_spec(other.id))
 
 
+@pytest.mark.fault("F41")
 def test_a_dataset_is_not_deleted_under_a_job_that_begins(engine: Engine) -> None:
     project = make_project(engine)
     for _ in range(15):

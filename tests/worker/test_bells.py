@@ -6,6 +6,7 @@ import pickle
 import time
 import uuid
 
+import pytest
 import redis
 
 from neftune_store.bells import QUEUE, RUN_NEXT
@@ -77,6 +78,7 @@ def test_forged_messages_have_no_effect_and_the_worker_goes_on(busy_house: House
     assert busy_house.processes[0].poll() is None
 
 
+@pytest.mark.fault("F16")
 def test_a_thousand_bells_are_one_run(busy_house: House) -> None:
     job = busy_house.submit("steps=5 sleep=0.1", rung=False)
     for _ in range(1000):

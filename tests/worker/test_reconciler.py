@@ -6,6 +6,8 @@ import socket
 import time
 from pathlib import Path
 
+import pytest
+
 from neftune_store.claims import claim_next
 from neftune_store.db import unit_of_work
 from tests.worker_house import House, kill, until
@@ -44,6 +46,7 @@ def test_it_drops_what_an_upload_that_broke_off_has_left(house: House) -> None:
     assert [path.name for path in staging.iterdir()] == [under_way.name]
 
 
+@pytest.mark.fault("F18")
 def test_it_survives_a_redis_that_never_answers(house: House) -> None:
     # Given a listener that accepts and says nothing
     with socket.create_server(("127.0.0.1", 0), backlog=50) as silent:
@@ -56,6 +59,7 @@ def test_it_survives_a_redis_that_never_answers(house: House) -> None:
         until(lambda: house.job(waiting).crashes or None, 5)
 
 
+@pytest.mark.fault("F45")
 def test_two_of_them_do_no_harm_and_one_may_die(house: House) -> None:
     first = house.start("worker.reconcile")
     house.start("worker.reconcile")

@@ -154,6 +154,7 @@ def test_a_paused_run_rests_and_runs_again(busy_house: House) -> None:
     assert busy_house.steps(job) == list(range(21))
 
 
+@pytest.mark.fault("F46")
 def test_a_log_flood_is_bounded_and_its_end_is_kept(busy_house: House) -> None:
     job = busy_house.submit("steps=1 log=64 print=the-last-line")
     busy_house.wait(job, "succeeded")
@@ -248,6 +249,7 @@ def test_an_end_without_a_result_is_no_success(busy_house: House) -> None:
     assert (done.error_code, done.attempt) == ("internal", 2)
 
 
+@pytest.mark.fault("F13")
 def test_a_silent_runner_is_stalled_and_tried_once_more(busy_house: House) -> None:
     job = busy_house.submit("steps=5 hang=2")
     done = busy_house.wait(job, "failed", seconds=30)
