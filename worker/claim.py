@@ -3,6 +3,8 @@
 Nothing is opened when a slot is made, in the worker's main process; the first use comes after the fork.
 """
 
+import os
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,12 +43,22 @@ class Slot:
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
-        """Say for the length of the block that this worker has something to do."""
+        """Say for the length of the block that this worker has something to do.
+
+        Celery's child dies by SIGTERM. Who signals a whole group (an init system does) means the worker, so
+        a busy child passes it on and brings its run to a good end first.
+        """
+        before = signal.signal(signal.SIGTERM, self._pass_on)
         self.busy = True
         try:
             yield
         finally:
             self.busy = False
+            signal.signal(signal.SIGTERM, before)
+
+    def _pass_on(self, *_: object) -> None:
+        self.drain.ask()
+        os.kill(os.getppid(), signal.SIGTERM)
 
     @cached_property
     def engine(self) -> Engine:
