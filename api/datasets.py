@@ -17,6 +17,7 @@ from api.upload import Intake, Sealed, promised_digest, too_large
 from api.upload_body import FormFile, blocks, paced
 from api.upload_check import Declared, UploadCheck
 from neftune_core.rows import Limits
+from neftune_store.collection import revive
 from neftune_store.datasets import DatasetLedger
 
 router = APIRouter(prefix="/datasets", tags=["datasets"])
@@ -79,7 +80,11 @@ async def upload(
         patience_s=state.settings.upload_patience_s,
     )
     form = _form(request, chunks)
-    intake = Intake(state.blobs, limits, state.upload_threads, state.table_threads)
+
+    async def revived(key: str) -> None:
+        await state.database.ask(lambda tx: revive(tx, key))
+
+    intake = Intake(state.blobs, revived, limits, state.upload_threads, state.table_threads)
     with (
         state.uploads.one(),
         UploadCheck(declared=format, limits=limits, spool_dir=state.settings.spool_dir) as check,

@@ -67,6 +67,12 @@ class StoreSettings(BaseSettings):
     )
     reconcile_seconds: float = Field(5, gt=0, le=600, description="Seconds between looks at lost leases.")
 
+    collect_seconds: float = Field(3600, gt=0, description="Seconds between collections of unnamed objects.")
+    collect_grace_seconds: float = Field(
+        86400, ge=0, description="How long an object stays after it was first seen without a name."
+    )
+    checkpoint_days: float = Field(7, ge=0, description="How long an ended job keeps its checkpoints.")
+
     allowed_models: Patterns = Field((), description="Patterns of model ids that may be used.")
     models_dirs: Paths = Field((), description="Folders with models as <folder>/<org>/<name>.")
     hub: Annotated[bool, BeforeValidator(_on)] = Field(False, description="May models be fetched? on | off")

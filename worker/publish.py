@@ -11,9 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import Engine
+
 from neftune_store.artifacts import ArtifactRow
 from neftune_store.blobs import Blobs, blob_key
 from neftune_store.checkpoints import CheckpointFile
+from neftune_store.collection import revive
+from neftune_store.db import unit_of_work
 from worker.archive import files_under, open_plain, pack, result_path
 from worker.errors import ResultRefused
 from worker.inputs import Check
@@ -53,9 +57,8 @@ class Piece:
 class Publisher:
     """Stores one run's results."""
 
-    def __init__(self, blobs: Blobs, project_id: str, folder: Path, check: Check) -> None:
-        self._blobs = blobs
-        self._project_id = project_id
+    def __init__(self, shelf: "Shelf", folder: Path, check: Check) -> None:
+        self._shelf = shelf
         self._folder = folder
         self._check = check
 
@@ -86,7 +89,7 @@ class Publisher:
 
     def _store(self, piece: Piece) -> ArtifactRow:
         self._check()
-        stored = stored_by_content(self._blobs, self._project_id, piece.path)
+        stored = self._shelf.put(piece.path)
         return ArtifactRow(
             name=piece.name,
             kind=piece.kind,
@@ -97,12 +100,22 @@ class Publisher:
         )
 
 
-def stored_by_content(blobs: Blobs, project_id: str, path: Path) -> CheckpointFile:
-    """Store a file under the key of its bytes, read back."""
-    sha256, size = fingerprint(path)
-    key = blob_key(project_id, sha256)
-    blobs.put_file(key, path)
-    return CheckpointFile(path.name, sha256, size, key)
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """A project's objects: each under the hash of its bytes."""
+
+    engine: Engine
+    blobs: Blobs
+    project_id: str
+
+    def put(self, path: Path) -> CheckpointFile:
+        """Store a file, read back, and kept from the collector until a row names it."""
+        sha256, size = fingerprint(path)
+        key = blob_key(self.project_id, sha256)
+        with unit_of_work(self.engine) as session:
+            revive(session, key)
+        self.blobs.put_file(key, path)
+        return CheckpointFile(path.name, sha256, size, key)
 
 
 def media_type(name: str) -> str:

@@ -1,7 +1,7 @@
 """``python -m worker.reconcile``: looks at the table again and again, and rings for what waits.
 
 Survives Postgres, Redis and storage being away: a look that fails is followed by the next one. Ringing and
-sweeping have threads of their own, so a Redis or a storage that never answers delays no look.
+collecting have threads of their own, so a Redis or a storage that never answers delays no look.
 """
 
 import signal
@@ -11,14 +11,12 @@ from types import FrameType
 import structlog
 from sqlalchemy import Engine
 
-from neftune_store.blobs import Blobs
 from neftune_store.db import make_engine, unit_of_work
 from neftune_store.reconcile import reconcile_once
 from neftune_store.ringer import Ringer
 from neftune_store.settings import StoreSettings
 from neftune_store.startup import configure_logs, settings_at_start
-
-SWEEP_SECONDS = 3600.0
+from worker.collect import collect_again_and_again
 
 log = structlog.get_logger()
 
@@ -42,18 +40,6 @@ def look_again_and_again(engine: Engine, ringer: Ringer, every: float, leaving: 
     while not leaving.is_set():
         look(engine, ringer)
         leaving.wait(every)
-
-
-def sweep_again_and_again(settings: StoreSettings, leaving: threading.Event) -> None:
-    """Drop what uploads that broke off have left in storage."""
-    while not leaving.is_set():
-        try:
-            swept = Blobs.open(settings).sweep()
-        except Exception as fault:  # any reason: the next sweep finds it all again
-            log.warning("sweep.failed", reason=type(fault).__name__)
-        else:
-            log.info("sweep.done", dropped=swept)
-        leaving.wait(SWEEP_SECONDS)
 
 
 def main() -> None:
@@ -86,7 +72,7 @@ def main() -> None:
     log.info("reconciler.started", every=settings.reconcile_seconds)
     loop.start()
     threading.Thread(
-        target=sweep_again_and_again, args=(settings, leaving), name="sweeps", daemon=True
+        target=collect_again_and_again, args=(settings, leaving), name="collections", daemon=True
     ).start()
     leaving.wait()
     loop.join(1.0)

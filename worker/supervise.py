@@ -16,7 +16,6 @@ from structlog.contextvars import bound_contextvars
 
 from neftune_core.errors import CoreError
 from neftune_core.failpoint import failpoint
-from neftune_store.checkpoints import CheckpointFile
 from neftune_store.claims import Claim
 from neftune_store.errors import LeaseLost, StoreError
 from worker import metrics_csv
@@ -28,7 +27,7 @@ from worker.inbox import Inbox
 from worker.inputs import lay_out
 from worker.logs import LogCapture
 from worker.model_source import model_folder
-from worker.publish import Publisher, Result, stored_by_content
+from worker.publish import Publisher, Result, Shelf
 from worker.reporter import Reporter
 from worker.runner import Limits, Runner, environment, spawn
 from worker.settle import Settling, settle
@@ -88,6 +87,10 @@ class Supervision:
             settling = Settling(_judged_fault(fault))
         settle(self._slot.engine, self._claim, settling, self._heart, settings.lease_seconds)
 
+    @property
+    def _shelf(self) -> Shelf:
+        return Shelf(self._slot.engine, self._slot.blobs, self._claim.project_id)
+
     def _judged(self, folder: Path) -> Settling:
         """Run in ``folder`` and say what becomes of the job."""
         heard: Heard | None = None
@@ -125,7 +128,7 @@ class Supervision:
         """Hear the runner to its end; nothing of it lives when this returns."""
         capture = LogCapture(runner.log, folder / LOG, self._slot.settings.max_log_bytes)
         inbox = Inbox(runner.reports, capture.note)
-        uploader = Uploader(folder / "out", folder / SAVED, self._stored, self._writer.checkpoint)
+        uploader = Uploader(folder / "out", folder / SAVED, self._shelf.put, self._writer.checkpoint)
         voices = Voices(inbox, Reporter(inbox, self._writer.write, uploader.offer), uploader)
         try:
             stop, status = watch(runner, voices, self._wishes, self._bounds(), self._slot.settings)
@@ -168,9 +171,6 @@ class Supervision:
             case _:
                 return settings.pause_seconds
 
-    def _stored(self, path: Path) -> CheckpointFile:
-        return stored_by_content(self._slot.blobs, self._claim.project_id, path)
-
     def _published(self, folder: Path, said: Mapping[str, str]) -> Result:
         """Store what the run made, and what we kept of it."""
         check = self._wishes.check_publishing
@@ -178,7 +178,7 @@ class Supervision:
         table = folder / METRICS
         keys = metrics_csv.columns(self._writer.metric_rows())
         metrics_csv.write(table, keys, self._writer.metric_rows())
-        publisher = Publisher(self._slot.blobs, self._claim.project_id, folder, check)
+        publisher = Publisher(self._shelf, folder, check)
         result = publisher.publish(said, {METRICS: table, "log": folder / LOG})
         failpoint("publish.stored")
         return result
@@ -188,7 +188,7 @@ class Supervision:
         if not (folder / LOG).is_file():
             return None
         try:
-            publisher = Publisher(self._slot.blobs, self._claim.project_id, folder, lambda: None)
+            publisher = Publisher(self._shelf, folder, lambda: None)
             return Result({}, publisher.store({"log": folder / LOG}))
         except StoreError as fault:
             log.warning("run.log_not_stored", code=fault.code)

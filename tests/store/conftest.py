@@ -9,6 +9,9 @@ from neftune_store.db import make_engine
 from tests.conftest import create_database, database_named, drop_database
 
 TABLES = [
+    "condemned_blobs",
+    "deliveries",
+    "webhooks",
     "artifacts",
     "results",
     "checkpoints",

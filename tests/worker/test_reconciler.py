@@ -42,7 +42,7 @@ def test_it_drops_what_an_upload_that_broke_off_has_left(house: House) -> None:
 
     house.start("worker.reconcile")
 
-    until(lambda: "sweep.done" in house.logs() or None, 10)
+    until(lambda: "collect.done" in house.logs() or None, 10)
     assert [path.name for path in staging.iterdir()] == [under_way.name]
 
 

@@ -1,0 +1,198 @@
+"""The collector takes what nobody names, when it is time, and never what somebody does."""
+
+import hashlib
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, text
+
+from neftune_store.blobs import Blobs, blob_key
+from neftune_store.checkpoints import CheckpointFile
+from neftune_store.collection import collect, revive
+from neftune_store.datasets import DatasetLedger
+from neftune_store.db import unit_of_work
+from neftune_store.lifecycle import Status
+from neftune_store.runs import commit_checkpoint
+from neftune_store.settings import StoreSettings
+from tests.factories import make_claim, make_dataset, make_job, settle
+
+NOW = timedelta(0)
+
+
+@pytest.fixture
+def blobs(tmp_path: Path) -> Blobs:
+    """Storage in a folder."""
+    settings = StoreSettings(database_url="postgresql://x", storage_url=f"file://{tmp_path}/blobs")
+    return Blobs.open(settings)
+
+
+@pytest.fixture
+def put(blobs: Blobs, tmp_path: Path) -> Callable[[bytes], str]:
+    """Store some bytes; give their key."""
+
+    def put(data: bytes) -> str:
+        path = tmp_path / "given"
+        path.write_bytes(data)
+        key = blob_key("prj_x", hashlib.sha256(data).hexdigest())
+        blobs.put_file(key, path)
+        return key
+
+    return put
+
+
+def test_an_object_without_a_name_goes_after_the_grace_period(engine: Engine, blobs: Blobs, put) -> None:
+    key = put(b"nameless")
+    assert collect(engine, blobs).condemned == 1
+    assert collect(engine, blobs).removed == 0
+    assert blobs.exists(key)
+    assert collect(engine, blobs, grace=NOW).removed == 1
+    assert not blobs.exists(key)
+
+
+def test_an_object_is_never_removed_at_first_sight(engine: Engine, blobs: Blobs, put) -> None:
+    """Its bytes may be there for a second, and its row about to be committed."""
+    key = put(b"just stored")
+    done = collect(engine, blobs, grace=timedelta(seconds=0.2))
+    assert (done.condemned, done.removed) == (1, 0)
+    assert blobs.exists(key)
+
+
+def named_by_dataset(engine: Engine, key: str) -> None:
+    make_dataset(engine, blob_key=key)
+
+
+def named_by_artifact(engine: Engine, key: str) -> None:
+    make_job(engine, status=Status.SUCCEEDED)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE artifacts SET blob_key = :key"), {"key": key})
+
+
+def named_by_checkpoint(engine: Engine, key: str) -> None:
+    make_job(engine)
+    claim = make_claim(engine)
+    with unit_of_work(engine) as session:
+        files = [CheckpointFile("state.json", "0" * 64, 1, "other"), CheckpointFile("w", "0" * 64, 1, key)]
+        commit_checkpoint(session, claim, 5, files)
+
+
+@pytest.mark.parametrize("name", [named_by_dataset, named_by_artifact, named_by_checkpoint])
+def test_what_a_row_names_stays(engine: Engine, blobs: Blobs, put, name) -> None:
+    # Given an object that was condemned before a row named it
+    key = put(b"wanted")
+    collect(engine, blobs)
+    name(engine, key)
+    # Then it stays, and is on the list no more
+    assert collect(engine, blobs, grace=NOW).removed == 0
+    assert blobs.exists(key)
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT count(*) FROM condemned_blobs")).scalar_one() == 0
+
+
+def test_deleted_datasets_jobs_and_dropped_checkpoints_name_nothing(
+    engine: Engine, blobs: Blobs, put
+) -> None:
+    rows, result, old = put(b"rows"), put(b"result"), put(b"old")
+    dataset = make_dataset(engine, blob_key=rows)
+    job = make_job(engine)
+    claim = make_claim(engine)
+    with unit_of_work(engine) as session:
+        commit_checkpoint(session, claim, 5, [CheckpointFile("w", "0" * 64, 1, old)])
+        commit_checkpoint(session, claim, 6, [], keep=1)
+    settle(engine, claim, Status.SUCCEEDED)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE artifacts SET blob_key = :key"), {"key": result})
+        connection.execute(text("UPDATE jobs SET deleted_at = now() WHERE id = :id"), {"id": job.id})
+    with unit_of_work(engine) as session:
+        DatasetLedger(session).delete(dataset.project_id, dataset.id)
+    collect(engine, blobs)
+    assert collect(engine, blobs, grace=NOW).removed == 3
+    assert not any(blobs.exists(key) for key in (rows, result, old))
+
+
+def test_checkpoints_of_jobs_that_ended_long_ago_are_given_up(engine: Engine, blobs: Blobs, put) -> None:
+    key = put(b"checkpoint")
+    make_job(engine)
+    claim = make_claim(engine)
+    with unit_of_work(engine) as session:
+        commit_checkpoint(session, claim, 5, [CheckpointFile("w", "0" * 64, 1, key)])
+    # Of a job that runs it stays, however old; of one that has ended as long as it was promised
+    assert collect(engine, blobs, checkpoint_age=NOW).expired == 0
+    settle(engine, claim, Status.FAILED)
+    assert collect(engine, blobs, checkpoint_age=timedelta(days=7)).expired == 0
+    assert collect(engine, blobs, checkpoint_age=NOW).expired == 1
+    assert collect(engine, blobs, grace=NOW).removed == 1
+
+
+def test_staged_leftovers_go_with_the_grace_period(engine: Engine, blobs: Blobs, tmp_path: Path) -> None:
+    left = tmp_path / "blobs" / "staging" / "up_left"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"half")
+    assert collect(engine, blobs).staged == 0
+    assert collect(engine, blobs, grace=NOW).staged == 1
+    assert not left.exists()
+
+
+class Hesitant(Blobs):
+    """Storage whose removals wait for a word."""
+
+    def delete(self, key: str) -> None:
+        """Remove it, once told to."""
+        self.reached.set()
+        assert self.told.wait(10)
+        super().delete(key)
+
+
+def test_who_stores_what_is_being_removed_waits_and_stores_it_anew(
+    engine: Engine, blobs: Blobs, put, tmp_path: Path
+) -> None:
+    # Given a collector in the middle of removing an object
+    key = put(b"again")
+    collect(engine, blobs)
+    slow = Hesitant(blobs._store, root=blobs._root)
+    slow.reached, slow.told = threading.Event(), threading.Event()
+    collector = threading.Thread(target=collect, args=(engine, slow), kwargs={"grace": NOW})
+    collector.start()
+    assert slow.reached.wait(10)
+
+    # When somebody stores the same bytes
+    def store() -> None:
+        with unit_of_work(engine) as session:
+            revive(session, key)
+        put(b"again")
+
+    writer = threading.Thread(target=store)
+    writer.start()
+    writer.join(0.5)
+    assert writer.is_alive(), "it does not look at bytes that are about to go"
+    slow.told.set()
+    writer.join(10)
+    collector.join(10)
+    # Then they are there, and have their grace period before them
+    assert blobs.exists(key)
+    assert collect(engine, blobs, grace=timedelta(hours=1)).removed == 0
+
+
+def test_what_was_revived_has_its_grace_period_again(engine: Engine, blobs: Blobs, put) -> None:
+    key = put(b"again")
+    collect(engine, blobs)
+    with unit_of_work(engine) as session:
+        revive(session, key)
+    done = collect(engine, blobs, grace=timedelta(seconds=0.2))
+    assert (done.condemned, done.removed) == (1, 0)
+
+
+def test_a_second_collector_finds_it_busy(engine: Engine, blobs: Blobs, put) -> None:
+    put(b"busy")
+    collect(engine, blobs)
+    slow = Hesitant(blobs._store, root=blobs._root)
+    slow.reached, slow.told = threading.Event(), threading.Event()
+    collector = threading.Thread(target=collect, args=(engine, slow), kwargs={"grace": NOW})
+    collector.start()
+    assert slow.reached.wait(10)
+    assert not collect(engine, blobs).looked
+    slow.told.set()
+    collector.join(10)
+    assert collect(engine, blobs).looked
