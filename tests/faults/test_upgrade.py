@@ -207,6 +207,7 @@ def test_code_of_the_version_before_works_on_this_schema(house: House, tmp_path:
     found = subprocess.run(where, cwd=tree, env=house.environ, capture_output=True, text=True, check=True)
     assert found.stdout.startswith(str(tree))
     # Given that the schema is the newest and everything that runs is older
+    today = house.environ["RUNNER"]
     house.environ["RUNNER"] = json.dumps([sys.executable, str(tree / "tests" / "toy_runner.py"), "run"])
     start_in(house, tree, "worker")
     start_in(house, tree, "worker.reconcile")
@@ -218,7 +219,7 @@ def test_code_of_the_version_before_works_on_this_schema(house: House, tmp_path:
     # When the worker is replaced by today's in the middle of a job, it goes on
     running = house.submit("steps=100 sleep=0.05")
     house.wait_for_step(running, 3)
-    house.start()
+    house.start(RUNNER=today)
     house.processes[0].terminate()
     assert house.processes[0].wait(30) == 0
     done = house.wait(running, "succeeded", "failed", seconds=60)
