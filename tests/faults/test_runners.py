@@ -119,6 +119,19 @@ def test_a_poison_job_ends_after_three_runs_and_others_go_on(busy_house: House) 
     assert busy_house.wait(busy_house.submit("steps=1"), "succeeded").attempt == 1
 
 
+@pytest.mark.fault("F9")
+def test_crashes_with_progress_between_them_are_no_row_of_crashes(house: House) -> None:
+    # Given a runner that dies in each run, but never before a new checkpoint
+    house.start()
+    job = house.submit("steps=15 ckpt=3 dieafter=4 sleep=0.01")
+    # Then it comes to its end after more losses than a job without progress is granted
+    done = house.wait(job, "succeeded", "failed", seconds=2 * PATIENCE)
+    assert (done.status, done.attempt) == ("succeeded", 5), house.logs()[-4000:]
+    assert house.steps(job) == list(range(16))
+    begun = [fact.data["step"] for fact in house.facts(job) if fact.name == "run.resumed"]
+    assert begun == [3, 6, 9, 12]
+
+
 @pytest.mark.fault("F14")
 def test_a_job_that_kills_its_workers_ends_after_three_runs(house: House, tmp_path) -> None:
     # Given a job that takes its supervisor down each time, as a broken driver may
