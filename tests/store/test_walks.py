@@ -31,6 +31,14 @@ STEPS = 300
 SEEDS = range(4)
 LONG_SEEDS = range(100, 200)
 
+_RUNNING = Status.RUNNING
+_WANTED = {
+    Status.SUCCEEDED: Intent.RUN,
+    Status.QUEUED: Intent.RUN,
+    Status.PAUSED: Intent.PAUSE,
+    Status.CANCELLED: Intent.CANCEL,
+}
+
 Row = tuple[Status, Intent, int]
 
 
@@ -58,7 +66,8 @@ class Walk:
     # What a user asks
 
     def ask(self, verb: str) -> None:
-        job = self.rng.choice(self.jobs)
+        live = [job for job in self.jobs if self.seen[job.id][0] not in TERMINAL]
+        job = self.rng.choice(live if live and self.rng.random() < 0.8 else self.jobs)
         with unit_of_work(self.engine) as session:
             getattr(JobLedger(session), verb)(job.project_id, job.id)
         if verb == "cancel":
@@ -77,10 +86,15 @@ class Walk:
             assert claim.job_id not in self.cancelled
             self.claims.append(claim)
 
+    def holder(self) -> Claim:
+        """Choose who speaks: mostly one that has its job still, now and then one that has lost it."""
+        living = [claim for claim in self.claims if self.seen[claim.job_id][::2] == (_RUNNING, claim.fence)]
+        return self.rng.choice(living if living and self.rng.random() < 0.8 else self.claims[-6:])
+
     def settle(self) -> None:
         if not self.claims:
             return
-        claim = self.rng.choice(self.claims[-6:])
+        claim = self.holder()
         ways: list[Callable[..., object]] = [
             lambda session: settle_succeeded(session, claim, {"seed": 1}, [make_artifact()]),
             lambda session: settle_failed(session, claim, "nan_loss", "x"),
@@ -92,11 +106,11 @@ class Walk:
             ),
         ]
         with unit_of_work(self.engine) as session:
-            self.rng.choice(ways)(session)
+            self.rng.choices(ways, weights=(6, 1, 2, 2, 1, 1, 1, 1))[0](session)
 
     def report(self) -> None:
         if self.claims:
-            claim = self.rng.choice(self.claims[-6:])
+            claim = self.holder()
             with unit_of_work(self.engine) as session:
                 asked = text("SELECT coalesce(max(step) + 1, 0) FROM metrics WHERE job_id = :job")
                 step = session.scalar(asked, {"job": claim.job_id})
@@ -122,7 +136,7 @@ class Walk:
         verbs = ("pause", "resume", "cancel")
         moves = [
             *(lambda verb=verb: self.ask(verb) for verb in self.rng.choices(verbs, weights=(3, 3, 1), k=3)),
-            *(self.claim, self.claim, self.settle, self.settle, self.report, self.submit),
+            *(self.claim, self.claim, self.settle, self.settle, self.report, self.submit, self.submit),
             *(self.lose, self.reconcile, self.rest),
         ]
         before = self.seen
@@ -145,6 +159,8 @@ class Walk:
         assert new[2] == old[2] + claimed, (old, new)
         if old[0] in TERMINAL:
             assert new == old
+        elif new[0] in _WANTED:
+            assert new[1] is _WANTED[new[0]], (old, new)
 
 
 def walk(engine: Engine, seed: int) -> set[Status]:
