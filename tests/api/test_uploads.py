@@ -276,6 +276,7 @@ def test_lists_are_paged_newest_first(client: httpx.Client) -> None:
     assert second["next"] is None
 
 
+@pytest.mark.fault("F31")
 def test_a_client_that_goes_away_leaves_nothing(service: Service) -> None:
     before = service.kept()
     key = service.key()

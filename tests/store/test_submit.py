@@ -97,6 +97,7 @@ def test_a_key_whose_job_was_deleted_says_so(engine: Engine) -> None:
         submit(engine, rows.project_id, make_spec(rows.id), "k")
 
 
+@pytest.mark.fault("F33")
 def test_fifty_first_uses_of_a_key_at_once_make_one_job(engine: Engine) -> None:
     rows = make_dataset(engine)
     barrier = threading.Barrier(20)  # as many as the pool has connections
