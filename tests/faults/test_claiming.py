@@ -60,6 +60,7 @@ def test_a_worker_killed_after_its_claim_loses_the_job_to_the_next_run(
     house: House, tmp_path: Path, where: str, record_property
 ) -> None:
     hurt = tmp_path / "hurt"
+    house.start("worker.reconcile")  # Celery takes up to 5 s to replace a dead child, which looks too
     house.start(**once(hurt, f"{where}:kill"))
     job = house.submit("steps=3")
     done = house.wait(job, "succeeded", "failed", seconds=PATIENCE)
@@ -74,6 +75,7 @@ def test_a_worker_killed_after_its_claim_loses_the_job_to_the_next_run(
 @pytest.mark.fault("F3")
 def test_a_worker_killed_while_the_runner_loads_its_model(house: House) -> None:
     # Given a runner that has not spoken yet
+    house.start("worker.reconcile")
     worker = house.start()
     job = house.submit("steps=3 load=2")
     runner = house.runner(worker)
