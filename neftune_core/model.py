@@ -103,18 +103,22 @@ def check_length(model_dir: Path, max_length: int) -> None:
 
 def load_base(model_dir: Path, numerics: Numerics) -> Any:
     """Load the base in eval mode, quantised where the numerics say so."""
+    from safetensors import SafetensorError  # noqa: PLC0415 - the light half does without
     from transformers import AutoModelForCausalLM  # noqa: PLC0415 - slow to import
 
     inspect_model(model_dir)
-    model: Any = AutoModelForCausalLM.from_pretrained(
-        model_dir,
-        trust_remote_code=False,
-        local_files_only=True,
-        use_safetensors=True,
-        dtype=numerics.dtype,
-        quantization_config=_bitsandbytes(numerics),
-        device_map={"": str(numerics.device)} if numerics.quantization else None,
-    )
+    try:
+        model: Any = AutoModelForCausalLM.from_pretrained(
+            model_dir,
+            trust_remote_code=False,
+            local_files_only=True,
+            use_safetensors=True,
+            dtype=numerics.dtype,
+            quantization_config=_bitsandbytes(numerics),
+            device_map={"": str(numerics.device)} if numerics.quantization else None,
+        )
+    except SafetensorError as error:  # cut off, or no safetensors at all: no second try makes them whole
+        raise ModelError(f"The model's weights are damaged ({error}); fetch or copy them again.") from error
     if not numerics.quantization:
         model.to(numerics.device)
     let_cpu_pack(model, False)

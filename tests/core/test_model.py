@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import FalconH1Config, FalconH1ForCausalLM
 
-from neftune_core.errors import CustomCode, SpecError, UnsafeWeights
+from neftune_core.errors import CustomCode, ModelError, SpecError, UnsafeWeights
 from neftune_core.model import (
     check_lora,
     load_adapter,
@@ -27,6 +27,26 @@ def base(tmp_path_factory):
 @pytest.fixture(scope="module")
 def loaded(base):
     return load_base(base, numerics_for(make_spec()))
+
+
+@pytest.mark.fault("F39")
+@pytest.mark.parametrize("damage", [lambda whole: whole[:-1000], lambda whole: b"\xff" * 8 + whole[8:]])
+def test_damaged_weights_are_the_models_fault(damage, tmp_path):
+    folder = make_base(tmp_path)
+    (weights,) = folder.glob("*.safetensors")
+    weights.write_bytes(damage(weights.read_bytes()))
+
+    with pytest.raises(ModelError, match="damaged"):
+        load_base(folder, numerics_for(make_spec()))
+
+
+@pytest.mark.fault("F39")
+def test_a_missing_config_is_the_models_fault(tmp_path):
+    folder = make_base(tmp_path)
+    (folder / "config.json").unlink()
+
+    with pytest.raises(ModelError, match="no config"):
+        load_base(folder, numerics_for(make_spec()))
 
 
 def test_a_model_with_code_of_its_own_is_refused(tmp_path):
