@@ -13,7 +13,8 @@ ROOT = Path(__file__).parents[2]
 DOC = ROOT / "docs" / "reliability.md"
 FAULTS = [f"F{number}" for number in range(1, 51)]
 ROW = re.compile(
-    r"^\| (?P<fault>F\d+) \| (?P<what>[^|]+) \| ?(?P<tests>[^|]*?) ?\| (?P<found>[^|]+) \| ?(?P<note>[^|]*?) ?\|$",
+    r"^\| (?P<fault>F\d+) \| (?P<what>[^|]+) \| ?(?P<tests>[^|]*?) ?\|"
+    r" (?P<found>[^|]+) \| ?(?P<note>[^|]*?) ?\|$",
     re.MULTILINE,
 )
 REASON = re.compile(r"not tested: \S+")
