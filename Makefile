@@ -21,9 +21,11 @@ TESTING := OMP_WAIT_POLICY=PASSIVE OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=fals
 PYTEST := $(TESTING) $(BIN)/python -m pytest
 # Half of the tests wait for leases and timeouts: one process more than two cores.
 JOBS ?= 3
+MINUTES ?= 1
+SEED ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-long e2e check fmt migrate revision docs base-model golden clean
+.PHONY: help setup demo up test test-long chaos e2e check fmt migrate revision docs base-model golden clean
 
 help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +64,9 @@ test: setup check ## The gates and the tests (at most 10 minutes on 2 cores)
 
 test-long: setup ## The tests that take longer; their figures go to docs/log.md
 	$(PYTEST) -m "long and not gpu" --timeout 14400 $(ARGS)
+
+chaos: setup ## Storms over a service of its own for MINUTES=1; SEED=n has one again; ARGS=--real trains
+	$(TESTING) $(BIN)/python -m tests.chaos --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 e2e: setup ## Only the end-to-end tests
 	$(PYTEST) -m "not long and not gpu" tests/e2e $(ARGS)
