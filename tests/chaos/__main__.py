@@ -16,14 +16,15 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
-from tests.chaos.run import weather
+from tests.chaos.run import Asked, weather
 from tests.chaos.storm import gathering
 from worker.settings import DEFAULT_RUNNER
 
 MODELS = Path(__file__).parents[2] / "standalone" / "models"
-JOBS_PER_MINUTE = 105
+TOYS_PER_MINUTE = 105
+RUNS_PER_MINUTE = 3  # a run of the real trainer takes some ten CPU-seconds to load
+REAL_FORCE = 0.12
 
 
 def main() -> int:
@@ -42,12 +43,9 @@ def _storm(seed: int, given: argparse.Namespace) -> bool:
     root = Path(tempfile.mkdtemp(prefix="neftune-chaos-"))
     seconds = given.minutes * 60 if given.real else given.seconds
     with gathering(root) as storm:
-        body: dict[str, Any] | None = None
-        jobs = round(seconds / 60 * JOBS_PER_MINUTE)
         if given.real:
             storm.house.environ |= {"RUNNER": json.dumps(list(DEFAULT_RUNNER)), "MODELS_DIRS": str(MODELS)}
-            body, jobs = _real_job(), round(seconds / 60 * given.jobs_per_minute)
-        verdict = weather(storm, seed, seconds, jobs, body)
+        verdict = weather(storm, _real(seed, seconds) if given.real else _toy(seed, seconds))
     sys.stdout.write(verdict.told() + "\n")
     sys.stdout.flush()
     if verdict.wrong:
@@ -57,9 +55,14 @@ def _storm(seed: int, given: argparse.Namespace) -> bool:
     return True
 
 
-def _real_job() -> dict[str, Any]:
+def _toy(seed: int, seconds: float) -> Asked:
+    return Asked(seed, seconds, jobs=round(seconds / 60 * TOYS_PER_MINUTE))
+
+
+def _real(seed: int, seconds: float) -> Asked:
     training = {"max_steps": 40, "batch_size": 4, "max_length": 64, "save_every": 3}
-    return {"model": "neftune/demo-base", "alpha": 5.0, "training": training, "validation": {"split": 0.1}}
+    body = {"model": "neftune/demo-base", "alpha": 5.0, "training": training, "validation": {"split": 0.1}}
+    return Asked(seed, seconds, jobs=round(seconds / 60 * RUNS_PER_MINUTE), force=REAL_FORCE, body=body)
 
 
 def _asked() -> argparse.Namespace:
@@ -70,7 +73,6 @@ def _asked() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=62.0, help="of one storm of the toy runner")
     parser.add_argument("--seed", type=int, default=None, help="have this storm again, once")
     parser.add_argument("--real", action="store_true", help="train for real, in one long storm")
-    parser.add_argument("--jobs-per-minute", type=float, default=5.0, help="of real jobs")
     return parser.parse_args()
 
 

@@ -46,12 +46,14 @@ class Act:
     length: float  # in [0, 1): of a pause, where it has one
 
 
-def plan(seed: int, seconds: float, jobs: int) -> list[Act]:
-    """Draw a storm: each kind as often as its rate says, and jobs all along its first nine tenths."""
+def plan(seed: int, seconds: float, jobs: int, force: float = 1.0) -> list[Act]:
+    """Draw a storm: each kind as often as its rate says, and jobs all along its first nine tenths.
+
+    ``force`` multiplies the rates: what takes long to start needs a milder storm to get anywhere.
+    """
     dice = random.Random(seed)
-    counts = {kind: max(1, round(rate * seconds / 60)) for kind, rate in PER_MINUTE.items()} | {
-        "submit": jobs
-    }
+    counts = {kind: max(1, round(rate * force * seconds / 60)) for kind, rate in PER_MINUTE.items()}
+    counts["submit"] = jobs
     acts = [
         Act(
             at=dice.uniform(0, seconds * (0.9 if kind == "submit" else 1.0)),

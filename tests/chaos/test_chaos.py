@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tests.chaos.plan import plan
-from tests.chaos.run import weather
+from tests.chaos.run import Asked, weather
 from tests.chaos.storm import gathering
 
 SEED, SECONDS, JOBS = 20_261_121, 62.0, 110
@@ -11,7 +11,7 @@ SEED, SECONDS, JOBS = 20_261_121, 62.0, 110
 
 def test_a_minute_of_chaos_breaks_no_promise(tmp_path: Path) -> None:
     with gathering(tmp_path) as storm:
-        verdict = weather(storm, SEED, SECONDS, JOBS)
+        verdict = weather(storm, Asked(SEED, SECONDS, JOBS))
     told = verdict.told()
     assert not verdict.wrong, f"{told}\nmake chaos SEED={SEED}"
     assert verdict.seconds >= 60, told
