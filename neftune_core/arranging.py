@@ -26,10 +26,10 @@ class Arranged:
     arrangement: Arrangement
     padded_because: str | None
 
-    def told(self) -> Mapping[str, object]:
-        """Give what ``run.arranged`` tells."""
+    def told(self, used: Arrangement) -> Mapping[str, object]:
+        """Give what ``run.arranged`` tells; a run that goes on uses the rows it used before."""
         why = {} if self.padded_because is None else {"padded_because": self.padded_because}
-        return {**described(self.arrangement), **why}
+        return {**described(used), **why}
 
 
 def arrangement_for(

@@ -27,7 +27,8 @@ from torch import Tensor
 
 from neftune_core.errors import CheckpointDamaged, CheckpointMismatch
 from neftune_core.export import sha256
-from neftune_core.record import versions
+from neftune_core.failpoint import failpoint
+from neftune_core.surroundings import versions
 
 FORMAT = 1
 _PARTS = ("weights", "optimizer", "generators")
@@ -83,6 +84,7 @@ class Checkpoints:
         with _appearing(target) as folder:
             for part in _PARTS:
                 write_tensors(folder / f"{part}.safetensors", parts[part])
+                failpoint("checkpoint.part")
             if best is not None:
                 share(best, folder / _BEST)
             state = {
@@ -96,6 +98,18 @@ class Checkpoints:
             _write_json(folder / _MANIFEST, _listed(folder))
         self._let_go(step)
         return target
+
+    def give_room(self) -> bool:
+        """Remove what is unfinished and the oldest checkpoint, if it is not the only one; tell whether so."""
+        if self._folder.is_dir():
+            for path in self._folder.iterdir():
+                if _LEFT.fullmatch(path.name):
+                    shutil.rmtree(path)
+        known = sorted(self._known())
+        if len(known) < 2:
+            return False
+        _remove(known[0][1])
+        return True
 
     def newest(self, refused: Callable[[Path, CheckpointDamaged], None]) -> Checkpoint | None:
         """Read the newest good checkpoint; ``refused`` hears of each damaged one that is passed over.
@@ -192,6 +206,7 @@ def _appearing(target: Path) -> Iterator[Path]:
     for path in passing.iterdir():
         _to_disk(path)
     _to_disk(passing)
+    failpoint("checkpoint.written")
     if target.exists():
         _remove(target)
     passing.rename(target)

@@ -19,6 +19,7 @@
     └── RunError               internal
         ├── NonFiniteLoss      nan_loss
         ├── OutOfMemory        cuda_oom
+        ├── DiskFull           disk_full_work
         ├── NeftuneMisapplied  neftune_misapplied
         ├── CheckpointDamaged  checkpoint_corrupt
         ├── CheckpointMismatch checkpoint_mismatch
@@ -109,6 +110,12 @@ class OutOfMemory(RunError):
     """The device had no memory left for a step."""
 
     code = "cuda_oom"
+
+
+class DiskFull(RunError):
+    """The disk of the output folder has no room for a checkpoint."""
+
+    code = "disk_full_work"
 
 
 class NeftuneMisapplied(RunError):

@@ -3,20 +3,23 @@
 Between the walk, which knows no files, and :mod:`neftune_core.checkpoints`, which knows no run.
 """
 
+import errno
 import hashlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 from neftune_core.checkpoints import Belonging, Checkpoint, Checkpoints
-from neftune_core.errors import CheckpointDamaged, CheckpointMismatch
+from neftune_core.errors import CheckpointDamaged, CheckpointMismatch, DiskFull
 from neftune_core.material import Material
 from neftune_core.ports import Reporter
-from neftune_core.record import versions
 from neftune_core.spec import JobSpec
+from neftune_core.surroundings import versions
 from neftune_core.tokenise import Prepared
 from neftune_core.training_state import (
     generators,
@@ -59,6 +62,7 @@ class Progress:
         belonging = Belonging(_digest_of_spec(spec), _digest_of(material), precision)
         self._checkpoints = Checkpoints(wanted.folder, belonging, training.keep_checkpoints)
         self._every_steps, self._every_seconds = _cadence(training.save_every)
+        self._steps_per_epoch = material.plan.steps_per_epoch
         self._saved_at, self._saved = time.monotonic(), ""
         self._base_logits: Sequence[float] = ()
         self.begun = self._newest() if wanted.resume else None
@@ -70,9 +74,10 @@ class Progress:
         return self._checkpoints.newest(refused)
 
     def save_if_due(self, walk: Walk) -> None:
-        """Save after a step whose number or time has come."""
+        """Save after a step whose number or time has come, and after each epoch."""
         waited = time.monotonic() - self._saved_at
-        if walk.number % self._every_steps == 0 if self._every_steps else waited >= self._every_seconds:
+        due = walk.number % self._every_steps == 0 if self._every_steps else waited >= self._every_seconds
+        if due or walk.number % self._steps_per_epoch == 0:
             self.save(walk)
 
     def save(self, walk: Walk) -> None:
@@ -88,9 +93,26 @@ class Progress:
             "optimizer": moments,
             "generators": generators(trainee.stepper.device),
         }
-        folder = self._checkpoints.save(walk.number, parts, values, walk.best.file)
+        folder = self._written(lambda: self._checkpoints.save(walk.number, parts, values, walk.best.file))
         self._saved_at, self._saved = time.monotonic(), moment
         self._reporter.checkpoint(walk.number, folder)
+
+    def _written(self, save: Callable[[], Path]) -> Path:
+        """Write a checkpoint; on a full disk once more, with the oldest one gone."""
+        try:
+            return save()
+        except (OSError, SafetensorError) as fault:
+            if not _no_room(fault):
+                raise
+        self._reporter.event("checkpoint.no_room", {"removed_oldest": self._checkpoints.give_room()})
+        try:
+            return save()
+        except (OSError, SafetensorError) as fault:
+            if not _no_room(fault):
+                raise
+            raise DiskFull(
+                "The disk has no room for a checkpoint; free some space, or keep fewer (keep_checkpoints)."
+            ) from fault
 
     def knows(self, base_logits: Sequence[float]) -> None:
         """Take the base's probe, by which it is known again; refuse another base than the checkpoint's."""
@@ -123,13 +145,22 @@ class Progress:
         put_generators(begun.tensors("generators"), trainee.stepper.device)
 
 
+def _no_room(fault: Exception) -> bool:
+    """Tell a full disk or quota; what writes tensors keeps the number in its text only."""
+    numbers = (errno.ENOSPC, errno.EDQUOT)
+    if isinstance(fault, OSError):
+        return fault.errno in numbers
+    return any(f"os error {number})" in str(fault) for number in numbers)
+
+
 def _cadence(every: int | str) -> tuple[int | None, int]:
     """Give the steps between two checkpoints, or else the seconds."""
     return (every, 0) if isinstance(every, int) else (None, int(every[:-1]) * _SECONDS[every[-1]])
 
 
 def _digest_of_spec(spec: JobSpec) -> str:
-    told = spec.model_dump(mode="json", exclude=_DECIDES_NO_WEIGHT)
+    # Without defaults: an option that a later version adds leaves the runs that don't ask for it alone.
+    told = spec.model_dump(mode="json", exclude=_DECIDES_NO_WEIGHT, exclude_defaults=True)
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 

@@ -4,31 +4,19 @@ Knows files and versions; the numbers come from the run's outcome.
 """
 
 import json
-import os
-import platform
 import re
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from neftune_core.export import hashes, sha256
 from neftune_core.spec import JobSpec
+from neftune_core.surroundings import hardware, versions
 
 if TYPE_CHECKING:
     from neftune_core.train import Outcome
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")  # the fetcher's cache names a model's folder by its commit
-_DISTRIBUTIONS = (
-    "neftune-service",
-    "torch",
-    "transformers",
-    "peft",
-    "bitsandbytes",
-    "tokenizers",
-    "safetensors",
-    "numpy",
-)
 
 
 @dataclass(frozen=True)
@@ -68,28 +56,3 @@ def write(path: Path, spec: JobSpec, outcome: "Outcome", sources: Sources, proce
         "artifact": {"name": outcome.kind, "files": hashes(outcome.folder)},
     }
     path.write_text(json.dumps(record, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-
-
-def versions() -> dict[str, str]:
-    """Give the versions of everything that touches a number."""
-    found = {"python": platform.python_version()}
-    for name in _DISTRIBUTIONS:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def hardware() -> dict[str, object]:
-    """Describe the machine without naming it."""
-    import torch  # noqa: PLC0415 - slow to import
-
-    gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
-    return {
-        "machine": platform.machine(),
-        "system": platform.system(),
-        "cpus": os.cpu_count(),
-        "gpus": gpus,
-        "cuda": torch.version.cuda,
-    }

@@ -16,6 +16,7 @@ from neftune_core import export, model
 from neftune_core.arranging import arrangement_for, described
 from neftune_core.batches import MicroBatch, arrange
 from neftune_core.clean_losses import clean_loss
+from neftune_core.failpoint import failpoint
 from neftune_core.final_report import Best, clean_rows, measured, table
 from neftune_core.guards import NoiseGuard
 from neftune_core.losses import LossHead
@@ -142,13 +143,14 @@ class _Run:
 
     def _load(self) -> None:
         """Load the base and resolve what the spec left to the machine."""
+        failpoint("model.loading")
         self.base = model.load_base(self.model_dir, self.numerics)
         if self.numerics.device.type == "cpu" and model.is_small(self.base):
             torch.set_num_threads(1)
         pad_id = self.material.tokenizer.pad_token_id or 0
         numerics = self.numerics
         arranged = arrangement_for(self.spec, self.base, numerics.device, pad_id, autocast=numerics.autocast)
-        self.reporter.event("run.arranged", arranged.told())
+        self.arranged = arranged
         self.arrangement = arranged.arrangement
         train, held_out = self.material.train.examples, self.material.held_out.examples
         self.evaluation = arrange(self.ranks.share(held_out), self.arrangement)
@@ -205,6 +207,7 @@ class _Run:
             )
             if self.progress:
                 self.progress.go_on(walk)
+            self.reporter.event("run.arranged", self.arranged.told(stepper.arrangement))
             self._walked(walk)
         self.arrangement = stepper.arrangement
 
@@ -220,6 +223,8 @@ class _Run:
         """Take all steps and make the final report; who asks to stop finds what was done saved."""
         try:
             walk.run()
+            if self.progress and self.ranks.leads:  # what dies from here on need not train again
+                self.progress.save(walk)
             clean_train_loss = partial(self._clean_loss, self.model, self.head, self.sample)
             base = walk.final["base_clean_train_loss"]
             report = measured(self.model, walk.best, walk.number, clean_train_loss, base)

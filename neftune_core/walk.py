@@ -13,6 +13,7 @@ from typing import Any
 from neftune_core.batches import MicroBatch, Step, steps
 from neftune_core.clean_losses import clean_loss
 from neftune_core.errors import CoreError
+from neftune_core.failpoint import failpoint
 from neftune_core.final_report import Best
 from neftune_core.guards import EarlyStop, NoiseGuard, SkipGuard
 from neftune_core.losses import LossHead
@@ -124,6 +125,7 @@ class Walk:
         seconds = time.perf_counter() - started
         reading = self.trainee.noisy.meter.read().gathered(self.trainee.ranks.gather)
         self.number = step.number
+        failpoint("step.taken")
         self._tokens += step.tokens
         values |= {
             "train_loss": taken.loss,

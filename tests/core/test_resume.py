@@ -15,9 +15,9 @@ from neftune_core.errors import CheckpointDamaged, CheckpointMismatch, NonFinite
 from neftune_core.guards import EarlyStop, SkipGuard
 from neftune_core.progress import Wanted
 from neftune_core.prompts import render
-from neftune_core.record import versions
 from neftune_core.spec import JobSpec
 from neftune_core.stepper import Taken
+from neftune_core.surroundings import versions
 from neftune_core.tokenise import prepare
 from tests.core.tiny import AfterStep, Never, Notebook, make_base, make_rows, make_spec, make_tokenizer
 
