@@ -23,7 +23,7 @@ from worker.settings import DEFAULT_RUNNER
 
 MODELS = Path(__file__).parents[2] / "standalone" / "models"
 TOYS_PER_MINUTE = 105
-RUNS_PER_MINUTE = 3  # a run of the real trainer takes some ten CPU-seconds to load
+RUNS_PER_MINUTE = 2.5  # a run of the real trainer takes some ten CPU-seconds to load
 REAL_FORCE = 0.12
 
 
@@ -60,7 +60,7 @@ def _toy(seed: int, seconds: float) -> Asked:
 
 
 def _real(seed: int, seconds: float) -> Asked:
-    training = {"max_steps": 40, "batch_size": 4, "max_length": 64, "save_every": 3}
+    training = {"max_steps": 240, "batch_size": 4, "max_length": 64, "save_every": 10}
     body = {"model": "neftune/demo-base", "alpha": 5.0, "training": training, "validation": {"split": 0.1}}
     return Asked(seed, seconds, jobs=round(seconds / 60 * RUNS_PER_MINUTE), force=REAL_FORCE, body=body)
 
