@@ -1,7 +1,7 @@
 """Jobs: asked for, looked at, and told to stop, pause or go on."""
 
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import ValidationError
@@ -22,7 +22,7 @@ from api.deps import (
 )
 from api.dry_run import DryRun, rehearse
 from api.models import Models
-from api.refusals import BadIdempotencyKey, InvalidSpec, NotYet
+from api.refusals import BadIdempotencyKey, InvalidJson, InvalidSpec, NotYet
 from api.schemas import ArtifactRead, JobDetail, JobRead, Listing, QueueRead
 from neftune_core.spec import JobSpec
 from neftune_core.spec_faults import faults_of
@@ -31,11 +31,7 @@ from neftune_store.lifecycle import Intent, Status
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 
-_SPEC_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/JobSpec"}}},
-    },
+_KEYED = {
     "parameters": [
         {
             "name": "Idempotency-Key",
@@ -46,6 +42,21 @@ _SPEC_BODY = {
         }
     ],
 }
+_SPEC_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/JobSpec"}}},
+    },
+    **_KEYED,
+}
+_CHANGES_BODY = {
+    "requestBody": {
+        "required": False,
+        "description": "Fields of a JobSpec that differ from the old job's.",
+        "content": {"application/json": {"schema": {"type": "object"}}},
+    },
+    **_KEYED,
+}
 
 
 async def asked(body: Annotated[object, Depends(json_body)]) -> JobSpec:
@@ -54,6 +65,16 @@ async def asked(body: Annotated[object, Depends(json_body)]) -> JobSpec:
         return JobSpec.model_validate(body)
     except ValidationError as error:
         raise InvalidSpec(faults_of(error, JobSpec)) from error
+
+
+async def changes(request: Request) -> dict[str, Any]:
+    """Read what a copy shall have otherwise; no body changes nothing."""
+    if request.headers.get("content-length") in {None, "0"} and "transfer-encoding" not in request.headers:
+        return {}
+    body = await json_body(request)
+    if not isinstance(body, dict):
+        raise InvalidJson("The body must be an object: the fields of the job spec that shall differ.")
+    return body
 
 
 async def idempotency_key(request: Request) -> str | None:
@@ -106,10 +127,7 @@ def submit(  # noqa: PLR0913, PLR0917 - each thing a request carries, by name
     if dry_run:
         response.status_code = 200
         return rehearse(spec, datasets, who.project_id)
-    job, created = jobs.submit(who.project_id, spec, idempotency_key=key)
-    response.status_code = 201 if created else 200
-    response.headers["location"] = f"/jobs/{job.id}"
-    return JobRead.of(job, _waiting(jobs, job))
+    return _made(response, jobs, *jobs.submit(who.project_id, spec, idempotency_key=key))
 
 
 @router.get("", summary="List jobs, newest first", responses=problems(401, 422))
@@ -158,12 +176,80 @@ def resume(who: Writer, jobs: RingingJobs, job_id: JobId) -> JobRead:
     return JobRead.of(jobs.resume(who.project_id, job_id))
 
 
+@router.post(
+    "/{job_id}/retry",
+    status_code=201,
+    summary="Retry a failed or cancelled job",
+    openapi_extra=_KEYED,
+    responses={
+        200: {"model": JobRead, "description": "Made before under this key"},
+        **problems(400, 401, 403, 404, 409, 410, 422, 429, 503),
+    },
+)
+def retry(  # noqa: PLR0913, PLR0917 - each thing a request carries, by name
+    response: Response,
+    who: Writer,
+    key: Annotated[str | None, Depends(idempotency_key)],
+    models: Models,
+    jobs: RingingJobs,
+    job_id: JobId,
+) -> JobRead:
+    """Make a new job of the same spec, which goes on from the last good checkpoint."""
+    old = JobSpec.model_validate(jobs.get(who.project_id, job_id).spec)
+    models.check(old.model, old.revision)
+    return _made(response, jobs, *jobs.retry(who.project_id, job_id, idempotency_key=key))
+
+
+@router.post(
+    "/{job_id}/clone",
+    status_code=201,
+    summary="Submit a job's spec again, with changes",
+    openapi_extra=_CHANGES_BODY,
+    responses={
+        200: {"model": JobRead, "description": "Made before under this key"},
+        **problems(400, 401, 403, 404, 409, 410, 413, 415, 422, 429, 503),
+    },
+)
+def clone(  # noqa: PLR0913, PLR0917 - each thing a request carries, by name
+    response: Response,
+    who: Writer,
+    key: Annotated[str | None, Depends(idempotency_key)],
+    changed: Annotated[dict[str, Any], Depends(changes)],
+    models: Models,
+    jobs: RingingJobs,
+    job_id: JobId,
+) -> JobRead:
+    """Make a new job that begins at the beginning. Objects are merged, everything else is replaced."""
+    try:
+        spec = JobSpec.model_validate(_merged(jobs.get(who.project_id, job_id).spec, changed))
+    except ValidationError as error:
+        raise InvalidSpec(faults_of(error, JobSpec)) from error
+    models.check(spec.model, spec.revision)
+    made = jobs.submit(who.project_id, spec, idempotency_key=key, clone_of=job_id)
+    return _made(response, jobs, *made)
+
+
 @router.delete(
     "/{job_id}", status_code=204, summary="Delete an ended job", responses=problems(401, 403, 404, 409)
 )
 def delete(who: Writer, jobs: Jobs, job_id: JobId) -> None:
     """Forget a job that has ended; its artifacts can no longer be downloaded."""
     jobs.delete(who.project_id, job_id)
+
+
+def _made(response: Response, jobs: JobLedger, job: Job, created: bool) -> JobRead:
+    """Answer with a job that was asked for, saying whether it is new."""
+    response.status_code = 201 if created else 200
+    response.headers["location"] = f"/jobs/{job.id}"
+    return JobRead.of(job, _waiting(jobs, job))
+
+
+def _merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    both = dict(old)
+    for name, value in new.items():
+        inner = both.get(name)
+        both[name] = _merged(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
+    return both
 
 
 def _waiting(jobs: JobLedger, job: Job) -> QueueRead | None:

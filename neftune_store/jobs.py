@@ -60,6 +60,21 @@ class JobLedger:
             queue_limit=self._queue_limit,
         )
 
+    def retry(self, project_id: str, job_id: str, *, idempotency_key: str | None = None) -> tuple[Job, bool]:
+        """Ask again for what a failed or cancelled job was asked, going on from where it was last saved."""
+        row = self._row(project_id, job_id, lock=True)
+        if row.status not in {Status.FAILED, Status.CANCELLED}:
+            raise InvalidMove(f"Only a job that failed or was cancelled can be retried; this one {_is(row)}.")
+        return submit(
+            self._session,
+            project_id,
+            JobSpec.model_validate(row.spec),
+            idempotency_key=idempotency_key,
+            origin=Origin(retry_of=row.id),
+            queue_limit=self._queue_limit,
+            repeats=row,
+        )
+
     def get(self, project_id: str, job_id: str) -> Job:
         """Give one job of the project."""
         return job_of(self._row(project_id, job_id))
@@ -178,6 +193,10 @@ class JobLedger:
         if row is None:
             raise JobNotFound
         return row
+
+
+def _is(row: JobRow) -> str:
+    return "succeeded" if row.status == Status.SUCCEEDED else "has not ended"
 
 
 def _filtered(wanted: JobFilter) -> Select[JobRow]:

@@ -20,6 +20,7 @@ from neftune_store.job import Job, job_of
 from neftune_store.journal import FRESH, Fact, write_down
 from neftune_store.lifecycle import Status
 from neftune_store.models import IdempotencyKeyRow, JobRow, ProjectRow
+from neftune_store.takeover import Inheritance
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +39,12 @@ def submit(  # noqa: PLR0913 - what was asked, by whom, and under which limit
     idempotency_key: str | None,
     origin: Origin,
     queue_limit: int,
+    repeats: JobRow | None = None,
 ) -> tuple[Job, bool]:
-    """Write the job down, or find the one this key has made. Tells whether the job is new."""
+    """Write the job down, or find the one this key has made. Tells whether the job is new.
+
+    ``repeats``: an ended job that this one goes on from, with its row locked.
+    """
     body = spec.model_dump(mode="json")
     digest = sha256_of(body)
     job_id = new_id("job")
@@ -68,8 +73,15 @@ def submit(  # noqa: PLR0913 - what was asked, by whom, and under which limit
         "clone_of": origin.clone_of,
         "last_seq": 2,
     }
+    told: dict[str, Any] = {"attempt": 0}
+    left = Inheritance(session, repeats) if repeats is not None else None
+    if left is not None:
+        values |= left.columns()
+        told |= {"retry_of": origin.retry_of, "step": left.step}
     row = session.scalars(insert(JobRow).values(**values).returning(JobRow), execution_options=FRESH).one()
-    write_down(session, row, [Fact("job.queued", {"attempt": 0})])
+    if left is not None:
+        left.hand_over(row.id)
+    write_down(session, row, [Fact("job.queued", told)])
     return job_of(row), True
 
 
