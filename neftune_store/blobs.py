@@ -131,16 +131,20 @@ class Blobs:
     def seal(self, staged: str, key: str, *, sha256: str, size: int) -> None:
         """Give staged bytes their final key, after reading them back; the staged object is gone then.
 
-        Equal bytes that are there already stay; damaged ones are replaced by these.
+        Equal bytes that are there already stay; damaged ones are replaced by these. A store that does not
+        find what it has just taken is at fault, not the caller: :class:`StorageUnavailable`.
         """
-        self.verify(staged, sha256=sha256, size=size)
-        if self._holds(key, sha256=sha256, size=size):
-            self.delete(staged)
-            return
-        self.rename(staged, key)
-        self._make_durable(key)
-        if self.head(key).bytes != size:
-            raise BlobCorrupt
+        try:
+            self.verify(staged, sha256=sha256, size=size)
+            if self._holds(key, sha256=sha256, size=size):
+                self.delete(staged)
+                return
+            self.rename(staged, key)
+            self._make_durable(key)
+            if self.head(key).bytes != size:
+                raise BlobCorrupt
+        except BlobNotFound as fault:
+            raise StorageUnavailable from fault
 
     def verify(self, key: str, *, sha256: str, size: int) -> None:
         """Read an object back; raise :class:`BlobCorrupt` unless it is exactly these bytes."""

@@ -48,7 +48,10 @@ class Toy:
     def result(self, spec, rows):
         adapter = self.out / "adapter"
         adapter.mkdir()
-        (adapter / "adapter_model.safetensors").write_bytes(b"toy weights of " + rows[:64])
+        with (adapter / "adapter_model.safetensors").open("wb") as weights:
+            weights.write(b"toy weights of " + rows[:64])
+            for number in range(int(options(spec).get("weights_mb", "0"))):
+                weights.write(hashlib.sha256(str(number).encode()).digest() * 32_768)
         (adapter / "adapter_config.json").write_text(
             json.dumps({"base_model_name_or_path": spec["model"], "peft_type": "LORA"})
         )

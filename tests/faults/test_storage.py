@@ -1,0 +1,164 @@
+"""Storage that is down, slow, short, absent or lying while runs save and publish."""
+
+import hashlib
+import secrets
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from neftune_store.blobs import Blobs
+from neftune_store.db import unit_of_work
+from neftune_store.job import Job
+from neftune_store.runs import runs_of
+from tests.faults.s3_stub import Mode, Store, serving
+from tests.worker_house import House, house, quiet_redis, until
+
+__all__ = ["house", "quiet_redis"]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """One store for all tests of this module."""
+    with serving(tmp_path_factory.mktemp("store")) as made:
+        yield made
+
+
+@pytest.fixture
+def remote(house: House, store: Store) -> Iterator[House]:
+    """A house whose storage may be spoilt; its rows are in already."""
+    store.mode = "pass"
+    house.environ |= store.environ(f"some/{secrets.token_hex(4)}") | {"PAUSE_SECONDS": "3"}
+    house.rows = house.dataset().id
+    yield house
+    store.mode = "pass"
+
+
+def tried(house: House, job: Job, times: int) -> Job:
+    """Wait until so many runs have ended for want of storage, resting none."""
+
+    def enough() -> Job | None:
+        now = house.job(job)
+        if now.status == "queued" and now.run_after is not None:
+            house.hurry(job)
+        return now if now.infra_errors >= times or now.finished else None
+
+    return until(enough, 120)
+
+
+def published(house: House, job: Job) -> None:
+    """Hold what can be downloaded against what its rows say."""
+    artifacts = house.artifacts(job)
+    assert "adapter" in artifacts
+    for artifact in artifacts.values():
+        data = house.content(artifact)
+        assert (hashlib.sha256(data).hexdigest(), len(data)) == (artifact.sha256, artifact.bytes)
+
+
+@pytest.mark.fault("F26")
+@pytest.mark.parametrize("mode", ["wrong", "short", "error_body"])
+def test_a_store_that_lies_never_gets_a_job_to_succeeded(remote: House, store: Store, mode: Mode) -> None:
+    # Given a store that answers 200 and keeps other bytes, fewer, or none
+    remote.start()
+    remote.start("worker.reconcile")
+    store.mode = mode
+    job = remote.submit("steps=2", dataset=remote.rows)
+    # Then the job is tried a bounded number of times, and nothing of it can be seen
+    done = tried(remote, job, 5)
+    done = remote.wait(done, "failed", "succeeded")
+    assert (done.status, done.error_code, done.attempt) == ("failed", "storage_unavailable", 5)
+    assert remote.artifacts(job) == {}
+
+
+@pytest.mark.fault("F26")
+@pytest.mark.parametrize("mode", ["wrong", "vanish"])
+def test_a_store_that_comes_to_its_senses_gets_the_result(remote: House, store: Store, mode: Mode) -> None:
+    remote.start()
+    remote.start("worker.reconcile")
+    store.mode = mode
+    job = remote.submit("steps=2 ckpt=1", dataset=remote.rows)
+    tried(remote, job, 1)
+    store.mode = "pass"
+    remote.hurry(job)
+    assert remote.wait(job, "succeeded", "failed").status == "succeeded", remote.logs()[-3000:]
+    published(remote, job)
+
+
+@pytest.mark.fault("F27")
+def test_training_goes_on_while_storage_is_down(remote: House, store: Store) -> None:
+    # Given a run that saves all the time
+    remote.start()
+    job = remote.submit("steps=120 sleep=0.05 ckpt=5", dataset=remote.rows)
+    until(lambda: remote.job(job).committed_step >= 5 or None, 30)
+    # When storage goes away
+    store.mode = "down"
+    before = remote.job(job)
+    remote.wait_for_step(job, before.live_step + 30)
+    # Then steps are taken and told, no checkpoint is committed, and at most two wait on disk
+    now = remote.job(job)
+    assert now.committed_step <= before.live_step + 5
+    assert len(list(remote.work_dir.glob("run-*/saved/*"))) <= 2
+    # And when it is back, the newest is committed before the end
+    store.mode = "pass"
+    done = remote.wait(job, "succeeded", "failed", seconds=90)
+    assert (done.status, done.attempt, done.committed_step) == ("succeeded", 1, 120), remote.logs()[-3000:]
+    published(remote, job)
+
+
+@pytest.mark.fault("F25")
+def test_a_store_that_hangs_costs_no_lease(remote: House, store: Store) -> None:
+    # Given a run that is done and cannot publish
+    remote.start()
+    job = remote.submit("steps=30 sleep=0.05", dataset=remote.rows)
+    remote.wait_for_step(job, 5)
+    store.mode = "hang"
+    until(lambda: "30" in {str(step) for step in remote.steps(job)} or None, 30)
+    # Then it keeps its lease for many times as long, and ends well when the store answers again
+    time.sleep(6)
+    waiting = remote.job(job)
+    assert (waiting.status, waiting.attempt, waiting.crashes) == ("running", 1, 0)
+    store.mode = "pass"
+    store.over.set()
+    done = remote.wait(job, "succeeded", "failed", seconds=60)
+    store.over.clear()
+    assert (done.status, done.attempt) == ("succeeded", 1), remote.logs()[-3000:]
+    published(remote, job)
+
+
+@pytest.mark.fault("F25")
+def test_a_slow_store_is_waited_for(remote: House, store: Store) -> None:
+    remote.start()
+    store.mode = "slow"
+    job = remote.submit("steps=3 ckpt=2 ckpt_bytes=100000", dataset=remote.rows)
+    done = remote.wait(job, "succeeded", "failed", seconds=60)
+    assert (done.status, done.attempt, done.committed_step) == ("succeeded", 1, 3)
+    published(remote, job)
+
+
+def test_a_large_adapter_arrives_whole_through_a_store_that_fails_every_third_request(
+    remote: House, store: Store
+) -> None:
+    remote.start()
+    store.mode = "third"
+    job = remote.submit("steps=2 weights_mb=200", dataset=remote.rows)
+    done = remote.wait(job, "succeeded", "failed", seconds=300)
+    assert (done.status, done.attempt) == ("succeeded", 1), remote.logs()[-3000:]
+    assert store.refused >= 10
+    store.mode = "pass"
+    weights = remote.artifacts(job)["adapter/adapter_model.safetensors"]
+    assert weights.bytes > 200 * 1024**2
+    digest = hashlib.sha256()
+    for block in Blobs.open(remote.settings()).stream(weights.blob_key):
+        digest.update(block)
+    assert digest.hexdigest() == weights.sha256
+
+
+def test_what_could_not_be_stored_is_told_with_the_run(remote: House, store: Store) -> None:
+    remote.start()
+    remote.start("worker.reconcile")
+    store.mode = "wrong"
+    job = remote.submit("steps=1", dataset=remote.rows)
+    tried(remote, job, 1)
+    with unit_of_work(remote.engine) as session:
+        assert runs_of(session, job.project_id, job.id)[0].error_code == "storage_unavailable"
+    remote.cancel(job)
