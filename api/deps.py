@@ -12,6 +12,7 @@ from fastapi import Depends, Query, Request
 from sqlalchemy.orm import Session
 
 from api.security import identify
+from neftune_core.failpoint import failpoint
 from neftune_store.artifacts import ArtifactLedger
 from neftune_store.datasets import DatasetLedger
 from neftune_store.errors import DatasetNotFound, JobNotFound
@@ -44,6 +45,7 @@ async def ringing_session(request: Request) -> AsyncIterator[Session]:
     """Open the one transaction of a request that may give a worker something to do."""
     async with request.app.state.database.transaction() as opened:
         yield opened
+    failpoint("submit.committed")
     request.app.state.ringer.ask()  # after the commit; returns at once
 
 
