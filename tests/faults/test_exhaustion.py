@@ -49,11 +49,17 @@ def crowd(house: House) -> Iterator[int]:
     conninfo = url.render_as_string(hide_password=False)
     taken = 0
     with contextlib.ExitStack() as held:
-        with pytest.raises(psycopg.OperationalError, match="too many|remaining connection slots"):
-            while True:
-                held.enter_context(contextlib.closing(psycopg.connect(conninfo)))
-                taken += 1
+        while (line := _connected(conninfo)) is not None:
+            held.enter_context(contextlib.closing(line))
+            taken += 1
         yield taken
+
+
+def _connected(conninfo: str) -> psycopg.Connection | None:
+    try:
+        return psycopg.connect(conninfo)
+    except psycopg.OperationalError:
+        return None
 
 
 @pytest.mark.fault("F21")
