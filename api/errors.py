@@ -70,6 +70,7 @@ STATUSES: Mapping[str, int] = {
     "idempotency_conflict": 409,
     "job_deleted": 410,
     "already_finished": 409,
+    "too_many_webhooks": 409,
     "invalid_move": 409,
     "conflict": 409,
     "lease_lost": 409,

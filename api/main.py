@@ -11,7 +11,19 @@ import anyio
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
-from api import artifacts, datasets, docs_page, errors, events, health, jobs, metrics, models, stream
+from api import (
+    artifacts,
+    datasets,
+    docs_page,
+    errors,
+    events,
+    health,
+    jobs,
+    metrics,
+    models,
+    stream,
+    webhooks,
+)
 from api.database import Database
 from api.listener import Listener, Wakeups
 from api.middleware import Envelope, Gate
@@ -34,6 +46,7 @@ _ROUTERS = (
     stream.router,
     artifacts.router,
     models.router,
+    webhooks.router,
     health.router,
 )
 

@@ -6,11 +6,13 @@
     │   ├── DatasetNotFound         not_found
     │   ├── ArtifactNotFound        not_found
     │   ├── RecordNotFound          not_found
+    │   ├── WebhookNotFound         not_found
     │   └── BlobNotFound            not_found
     ├── Conflict                    conflict
     │   ├── DatasetInUse            dataset_in_use
     │   ├── IdempotencyConflict     idempotency_conflict
     │   ├── AlreadyFinished         already_finished
+    │   ├── TooManyWebhooks         too_many_webhooks
     │   └── InvalidMove             invalid_move
     ├── JobDeleted                  job_deleted
     ├── QueueFull                   queue_full
@@ -76,6 +78,13 @@ class RecordNotFound(NotFound):
         super().__init__("The job has no record; a record is written when it succeeds.")
 
 
+class WebhookNotFound(NotFound):
+    """No such webhook in this project."""
+
+    def __init__(self) -> None:
+        super().__init__("No such webhook in this project; check the id.")
+
+
 class BlobNotFound(NotFound):
     """Storage has no object under this key."""
 
@@ -114,6 +123,15 @@ class AlreadyFinished(Conflict):
 
     def __init__(self, status: str) -> None:
         super().__init__(f"The job has already ended ({status}).")
+
+
+class TooManyWebhooks(Conflict):
+    """The project has as many webhooks as it may."""
+
+    code = "too_many_webhooks"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"The project already has {limit} webhooks; delete one.")
 
 
 class InvalidMove(Conflict):

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from neftune_store.models import EventRow, JobRow
 from neftune_store.sanitise import clean_json
+from neftune_store.webhooks import tell_of
 
 JOBS_CHANNEL = "neftune_jobs"  # LISTEN: something about this job is new; the payload is its id
 INTENT_CHANNEL = "neftune_intent"  # LISTEN: the user's intent for this job has changed
@@ -58,6 +59,8 @@ def write_down(session: Session, row: JobRow, facts: Sequence[Fact]) -> None:
     ]
     rows.append(event_row(row.id, row.last_seq, row.fence, "status", status_of(row), kind="status"))
     session.execute(insert(EventRow), rows)
+    for fact in facts:
+        tell_of(session, row.project_id, row.id, fact.name)
     notify(session, JOBS_CHANNEL, row.id)
 
 

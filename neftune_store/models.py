@@ -376,7 +376,7 @@ class DeliveryRow(Base):
 
     id: Mapped[str] = mapped_column(primary_key=True)
     webhook_id: Mapped[str] = mapped_column(ForeignKey("webhooks.id"))
-    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), index=True)
+    job_id: Mapped[str | None] = mapped_column(ForeignKey("jobs.id"), index=True)  # None: a test
     event_id: Mapped[str]
     type: Mapped[str]
     body: Mapped[Json]

@@ -73,6 +73,10 @@ class StoreSettings(BaseSettings):
     )
     checkpoint_days: float = Field(7, ge=0, description="How long an ended job keeps its checkpoints.")
 
+    webhook_allow: Patterns = Field(
+        (), description="Patterns of hosts that webhooks may have although their address is not public."
+    )
+
     allowed_models: Patterns = Field((), description="Patterns of model ids that may be used.")
     models_dirs: Paths = Field((), description="Folders with models as <folder>/<org>/<name>.")
     hub: Annotated[bool, BeforeValidator(_on)] = Field(False, description="May models be fetched? on | off")

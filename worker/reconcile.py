@@ -17,6 +17,7 @@ from neftune_store.ringer import Ringer
 from neftune_store.settings import StoreSettings
 from neftune_store.startup import configure_logs, settings_at_start
 from worker.collect import collect_again_and_again
+from worker.deliver import deliver_again_and_again
 
 log = structlog.get_logger()
 
@@ -74,6 +75,7 @@ def main() -> None:
     threading.Thread(
         target=collect_again_and_again, args=(settings, leaving), name="collections", daemon=True
     ).start()
+    deliver_again_and_again(settings, leaving)
     leaving.wait()
     loop.join(1.0)
     log.info("reconciler.stopped")

@@ -1,4 +1,4 @@
-"""Webhooks: who wants to be told, and each thing to be told as a row until it was heard.
+"""Webhooks: who wants to be told, and each thing to be told as a row until it was heard. Events stay as told.
 
 Revision ID: 0004
 Revises: 0003
@@ -38,7 +38,7 @@ def upgrade() -> None:
         "deliveries",
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("webhook_id", sa.Text(), nullable=False),
-        sa.Column("job_id", sa.Text(), nullable=False),
+        sa.Column("job_id", sa.Text(), nullable=True),
         sa.Column("event_id", sa.Text(), nullable=False),
         sa.Column("type", sa.Text(), nullable=False),
         sa.Column("body", JSONB(), nullable=False),
@@ -77,9 +77,24 @@ def upgrade() -> None:
     )
     op.create_index("ix_deliveries_webhook_id_created_at", "deliveries", ["webhook_id", "created_at"])
     op.create_index("ix_deliveries_job_id", "deliveries", ["job_id"], unique=False)
+    op.execute(
+        """
+        CREATE FUNCTION events_guard() RETURNS trigger LANGUAGE plpgsql AS $guard$
+        BEGIN
+            RAISE EXCEPTION 'what was told stays as it was told' USING ERRCODE = 'JB015';
+        END
+        $guard$
+        """
+    )
+    op.execute(
+        "CREATE TRIGGER events_guard BEFORE UPDATE OR DELETE ON events"
+        " FOR EACH ROW EXECUTE FUNCTION events_guard()"
+    )
 
 
 def downgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '3s'")
+    op.execute("DROP TRIGGER events_guard ON events")
+    op.execute("DROP FUNCTION events_guard()")
     op.drop_table("deliveries")
     op.drop_table("webhooks")

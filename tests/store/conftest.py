@@ -42,7 +42,9 @@ def engine(store_database: str) -> Iterator[Engine]:
     made = make_engine(store_database, pool_size=20, application_name="tests")
     with made.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("ALTER TABLE jobs DISABLE TRIGGER jobs_guard"))
+        connection.execute(text("ALTER TABLE events DISABLE TRIGGER events_guard"))
         connection.execute(text(EMPTY))
         connection.execute(text("ALTER TABLE jobs ENABLE TRIGGER jobs_guard"))
+        connection.execute(text("ALTER TABLE events ENABLE TRIGGER events_guard"))
     yield made
     made.dispose()
