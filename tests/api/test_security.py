@@ -34,6 +34,19 @@ CLOSED = [(method, path) for method, path in ROUTES if path not in OPEN]
 OF_ONE = [(method, path) for method, path in CLOSED if "{" in path]
 
 
+def with_ids(path: str, job_id: str, dataset_id: str, webhook_id: str) -> str:
+    """Fill in the places of a path; one that is not known here would be an id that never was."""
+    filled = path.replace("{job_id}", job_id).replace("{dataset_id}", dataset_id)
+    filled = filled.replace("{webhook_id}", webhook_id).replace("{name:path}", "adapter")
+    assert "{" not in filled
+    return filled
+
+
+def webhook(client: httpx.Client) -> str:
+    """Add an address to be told; gives its id."""
+    return str(client.post("/webhooks", json={"url": "https://example.org/hook"}).json()["id"])
+
+
 def test_there_are_routes_to_test() -> None:
     assert len(OF_ONE) >= 13
 
@@ -44,13 +57,9 @@ def test_without_a_good_key_every_route_is_closed(
     service: Service, method: str, path: str, header: str | None
 ) -> None:
     headers = {"Authorization": header} if header else {}
-    filled = (
-        path.replace("{job_id}", new_id("job"))
-        .replace("{dataset_id}", new_id("ds"))
-        .replace("{name:path}", "x")
-    )
+    asked = with_ids(path, new_id("job"), new_id("ds"), new_id("wh"))
 
-    answer = httpx.request(method, service.url + filled, headers=headers, content=b"{}", trust_env=False)
+    answer = httpx.request(method, service.url + asked, headers=headers, content=b"{}", trust_env=False)
 
     assert answer.status_code == 401
     assert answer.headers["www-authenticate"].startswith("Bearer")
@@ -94,17 +103,16 @@ def without_request_id(answer: httpx.Response) -> tuple[int, dict[str, str], str
 def test_a_foreign_id_and_an_unknown_one_read_the_same(
     service: Service, client: httpx.Client, stranger: httpx.Client, method: str, path: str
 ) -> None:
-    # Given a job and a dataset of a project
+    # Given what a project has
     job = succeed(service, client, adapter=(b"bytes", "application/x-tar"))
-    dataset = job["spec"]["dataset"]
+    theirs = [job["id"], job["spec"]["dataset"], webhook(client)]
 
-    def ask(job_id: str, dataset_id: str) -> tuple[int, dict[str, str], str]:
-        filled = path.replace("{job_id}", job_id).replace("{dataset_id}", dataset_id)
-        return without_request_id(stranger.request(method, filled.replace("{name:path}", "adapter")))
+    def ask(*ids: str) -> tuple[int, dict[str, str], str]:
+        return without_request_id(stranger.request(method, with_ids(path, *ids)))
 
-    # When another project asks for them, for ids that never were, and for what is no id at all
-    foreign, unknown = ask(job["id"], dataset), ask(new_id("job"), new_id("ds"))
-    odd = ask("job_%00", "..%2f..")
+    # When another project asks for it, for ids that never were, and for what is no id at all
+    foreign, unknown = ask(*theirs), ask(new_id("job"), new_id("ds"), new_id("wh"))
+    odd = ask("job_%00", "..%2f..", "wh_%00")
 
     # Then the answers can't be told apart
     assert foreign[0] == 404
@@ -168,24 +176,23 @@ def test_a_foreign_id_costs_what_an_unknown_one_costs(
     service: Service, client: httpx.Client, stranger: httpx.Client, method: str, path: str
 ) -> None:
     """Clocks lie on a shared machine; the questions asked of the database do not."""
-    job = submit(client)
+    theirs = [(job := submit(client))["id"], job["spec"]["dataset"], webhook(client)]
     asked: list[tuple[str, str]] = []
 
     def listen(_line: object, _cursor: object, statement: str, given: object, *_rest: object) -> None:
         asked.append((statement, repr(given)))
 
-    def questions(job_id: str, dataset_id: str) -> list[str]:
+    def questions(ids: list[str]) -> list[str]:
         asked.clear()
-        filled = path.replace("{job_id}", job_id).replace("{dataset_id}", dataset_id)
-        stranger.request(method, filled.replace("{name:path}", "adapter"))
+        stranger.request(method, with_ids(path, *ids))
         # Of a service that others use too, only what was asked about these ids.
-        return [statement for statement, given in asked if job_id in given or dataset_id in given]
+        return [statement for statement, given in asked if any(one in given for one in ids)]
 
     engine = service.server.config.app.state.engine  # type: ignore[union-attr]  # ours is a FastAPI app
     event.listen(engine, "before_cursor_execute", listen)
     try:
-        foreign = questions(job["id"], job["spec"]["dataset"])
-        unknown = questions(new_id("job"), new_id("ds"))
+        foreign = questions(theirs)
+        unknown = questions([new_id("job"), new_id("ds"), new_id("wh")])
     finally:
         event.remove(engine, "before_cursor_execute", listen)
 
