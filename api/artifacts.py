@@ -31,13 +31,13 @@ _TEXT = "text/plain; charset=utf-8"
 _TAR = "application/x-tar"
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,254}$"
 
-Name = Annotated[str, Path(description="Such as adapter, adapter/adapter_config.json, metrics.csv, log.")]
+Name = Annotated[str, Path(description="Such as adapter, metrics.csv, checkpoint-100/state.json.")]
 
 
 @router.get("/artifacts", summary="List what a job has made", responses=problems(401, 404))
 def list_artifacts(who: Reader, artifacts: Artifacts, job_id: JobId) -> Listing[ArtifactRead]:
     """List the artifacts that can be downloaded; all of them on one page."""
-    found = artifacts.list(who.project_id, job_id)
+    found = artifacts.downloads(who.project_id, job_id)
     return Listing(items=[ArtifactRead.of(job_id, one) for one in found], next=None)
 
 

@@ -147,7 +147,7 @@ def list_jobs(
 def get_job(who: Reader, jobs: Jobs, artifacts: Artifacts, job_id: JobId) -> JobDetail:
     """Tell where the job is, what it was asked and what it has made."""
     job = jobs.get(who.project_id, job_id)
-    made = [ArtifactRead.of(job_id, one) for one in artifacts.list(who.project_id, job_id)]
+    made = [ArtifactRead.of(job_id, one) for one in artifacts.downloads(who.project_id, job_id)]
     shown = JobRead.of(job, _waiting(jobs, job))
     return JobDetail(**dict(shown), artifacts=made)
 

@@ -68,6 +68,7 @@ class ArtifactRead(Schema):
     bytes: int
     sha256: str
     created_at: datetime
+    partial: bool = Field(description="Of a job that has not, or not yet, succeeded.")
     url: str = Field(description="Where to download it; relative to this service.")
 
     @classmethod
@@ -79,6 +80,7 @@ class ArtifactRead(Schema):
             bytes=artifact.bytes,
             sha256=artifact.sha256,
             created_at=artifact.created_at,
+            partial=artifact.partial,
             url=f"/jobs/{job_id}/artifacts/{artifact.name}",
         )
 

@@ -1,6 +1,10 @@
-"""The ledger of artifacts: stored results, visible from the commit that settles their job."""
+"""The ledger of artifacts: stored results, visible from the commit that settles their job.
 
-from collections.abc import Sequence
+The files of a job's checkpoints stand beside them, visible from the commit of each, as long as it is kept.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -8,11 +12,15 @@ from typing import Any
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
+from neftune_store.checkpoints import checkpoint_of, held_places
 from neftune_store.claims import Claim
 from neftune_store.errors import ArtifactNotFound, RecordNotFound
 from neftune_store.events import known
 from neftune_store.ids import new_id
-from neftune_store.models import ArtifactRecord, ResultRow
+from neftune_store.lifecycle import Status
+from neftune_store.models import ArtifactRecord, CheckpointRow, JobRow, ResultRow
+
+_OF_CHECKPOINT = re.compile(r"checkpoint-(?P<step>[1-9][0-9]{0,17})/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +48,7 @@ class Artifact:
     blob_key: str
     media_type: str
     created_at: datetime
+    partial: bool = False  # of a job that has not, or not yet, come to its end
 
 
 def add_artifacts(session: Session, claim: Claim, artifacts: Sequence[ArtifactRow]) -> None:
@@ -75,16 +84,30 @@ class ArtifactLedger:
         found = select(ArtifactRecord).where(ArtifactRecord.job_id == job_id).order_by(ArtifactRecord.name)
         return [_artifact_of(row) for row in self._session.scalars(found)]
 
+    def downloads(self, project_id: str, job_id: str) -> Sequence[Artifact]:
+        """List what a job has left, and the files of the checkpoints that are kept, the furthest first."""
+        return [*self.list(project_id, job_id), *self._checkpoints(job_id)]
+
     def get(self, project_id: str, job_id: str, name: str) -> Artifact:
-        """Give one result by its name."""
+        """Give one result, or one file of a checkpoint, by its name."""
         known(self._session, project_id, job_id)
         if "\x00" in name or not name.isprintable():
             raise ArtifactNotFound
+        if (match := _OF_CHECKPOINT.match(name)) is not None:
+            for file in self._checkpoints(job_id, int(match["step"])):
+                if file.name == name:
+                    return file
         found = select(ArtifactRecord).where(ArtifactRecord.job_id == job_id, ArtifactRecord.name == name)
         row = self._session.scalars(found).one_or_none()
         if row is None:
             raise ArtifactNotFound
         return _artifact_of(row)
+
+    def _checkpoints(self, job_id: str, step: int | None = None) -> Iterator[Artifact]:
+        status = self._session.scalar(select(JobRow.status).where(JobRow.id == job_id))
+        for row in held_places(self._session, job_id):
+            if step in {None, row.step}:
+                yield from _files_of(row, partial=status != Status.SUCCEEDED)
 
     def record(self, project_id: str, job_id: str) -> dict[str, Any]:
         """Give the frozen record of the run that succeeded."""
@@ -93,6 +116,22 @@ class ArtifactLedger:
         if record is None:
             raise RecordNotFound
         return record
+
+
+def _files_of(row: CheckpointRow, *, partial: bool) -> Iterator[Artifact]:
+    for file in checkpoint_of(row).files:
+        yield Artifact(
+            id=row.id,
+            job_id=row.job_id,
+            name=f"checkpoint-{row.step}/{file.name}",
+            kind="checkpoint",
+            sha256=file.sha256,
+            bytes=file.bytes,
+            blob_key=file.blob_key,
+            media_type="application/octet-stream",
+            created_at=row.created_at,
+            partial=partial,
+        )
 
 
 def _artifact_of(row: ArtifactRecord) -> Artifact:

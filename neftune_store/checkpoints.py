@@ -42,6 +42,14 @@ def candidates(session: Session, job_id: str) -> list[Checkpoint]:
     return [checkpoint_of(row) for row in session.scalars(_candidates(job_id))]
 
 
+def held_places(session: Session, job_id: str) -> list[CheckpointRow]:
+    """Give the rows that may be gone on from, the furthest first; of one step the last run's alone."""
+    newest: dict[int, CheckpointRow] = {}
+    for row in session.scalars(_candidates(job_id)):
+        newest.setdefault(row.step, row)
+    return list(newest.values())
+
+
 def checkpoint_of(row: CheckpointRow) -> Checkpoint:
     """Give the value of a row."""
     files = tuple(CheckpointFile(**file) for file in row.manifest.get("files", ()))
