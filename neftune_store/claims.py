@@ -18,19 +18,30 @@ from neftune_store.ids import new_id
 from neftune_store.journal import Fact, change
 from neftune_store.models import DatasetRow, JobRow, RunRow
 
+# Of each project so many are looked at: as many workers may be claiming at the same instant. One more finds
+# nothing and is rung for again.
+CLAIMERS = 64
+
 _CLAIM = text(
     """
     WITH busy AS (
         SELECT project_id, count(*) AS running FROM jobs WHERE status = 'running' GROUP BY project_id
+    ), first AS (
+        SELECT job.id, job.priority, job.created_at, coalesce(busy.running, 0) AS running, project.served_at
+        FROM projects AS project
+        LEFT JOIN busy ON busy.project_id = project.id
+        CROSS JOIN LATERAL (
+            SELECT id, priority, created_at FROM jobs
+            WHERE project_id = project.id AND status = 'queued' AND intent = 'run'
+              AND (run_after IS NULL OR run_after <= clock_timestamp())
+            ORDER BY priority DESC, created_at, id
+            LIMIT :claimers
+        ) AS job
     ), chosen AS (
         SELECT job.id
-        FROM jobs AS job
-        JOIN projects AS project ON project.id = job.project_id
-        LEFT JOIN busy ON busy.project_id = job.project_id
+        FROM first JOIN jobs AS job ON job.id = first.id
         WHERE job.status = 'queued' AND job.intent = 'run'
-          AND (job.run_after IS NULL OR job.run_after <= clock_timestamp())
-        ORDER BY job.priority DESC, coalesce(busy.running, 0), project.served_at NULLS FIRST,
-                 job.created_at, job.id
+        ORDER BY first.priority DESC, first.running, first.served_at NULLS FIRST, first.created_at, first.id
         LIMIT 1
         FOR NO KEY UPDATE OF job SKIP LOCKED
     ), claimed AS (
@@ -46,7 +57,7 @@ _CLAIM = text(
     )
     SELECT id FROM claimed
     """
-).bindparams(bindparam("worker"), bindparam("lease"))
+).bindparams(bindparam("worker"), bindparam("lease"), bindparam("claimers", CLAIMERS))
 
 
 @dataclass(frozen=True, slots=True)

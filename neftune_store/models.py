@@ -189,6 +189,14 @@ class JobRow(Base):
             postgresql_where=text("status = 'queued'"),
         ),
         Index("ix_jobs_queued_project_id", "project_id", postgresql_where=text("status = 'queued'")),
+        Index(
+            "ix_jobs_queued_project_id_first",
+            "project_id",
+            text("priority DESC"),
+            "created_at",
+            "id",
+            postgresql_where=text("status = 'queued'"),
+        ),
         # Only the project: the lease moves with every heartbeat, and an index on it would grow with each.
         Index("ix_jobs_running_project_id", "project_id", postgresql_where=text("status = 'running'")),
         Index("ix_jobs_dataset_id", "dataset_id"),

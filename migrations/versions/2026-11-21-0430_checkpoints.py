@@ -34,10 +34,19 @@ def upgrade() -> None:
         postgresql_where=sa.text("dropped_at IS NULL"),
     )
     _change_guard(_BEGINS_AT_ZERO, _MAY_TAKE_OVER)
+    # The first few of each project, so that a claim sorts no deep queue.
+    op.create_index(
+        "ix_jobs_queued_project_id_first",
+        "jobs",
+        ["project_id", sa.text("priority DESC"), "created_at", "id"],
+        unique=False,
+        postgresql_where=sa.text("status = 'queued'"),
+    )
 
 
 def downgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '3s'")
+    op.drop_index("ix_jobs_queued_project_id_first", "jobs")
     _change_guard(_MAY_TAKE_OVER, _BEGINS_AT_ZERO)
     op.drop_index("ix_checkpoints_job_id_step", "checkpoints")
     op.drop_constraint(op.f("ck_checkpoints_dropped"), "checkpoints")
