@@ -8,32 +8,30 @@ is known about an object stands in Postgres: a local folder keeps no attributes.
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 import obstore
-from obstore.exceptions import BaseError
-from obstore.exceptions import NotFoundError as ObstoreNotFound
 from obstore.store import LocalStore, S3Store
 
-from neftune_store.errors import BlobCorrupt, BlobNotFound, StorageUnavailable, StoreError
+from neftune_store import blob_reads
+from neftune_store.blob_faults import in_our_words
+from neftune_store.errors import BlobCorrupt, BlobNotFound, StorageUnavailable
+from neftune_store.folder import make_durable, sweep_parts
 from neftune_store.ids import new_id
+from neftune_store.s3 import bucket_of
 from neftune_store.settings import StoreSettings
 
 if TYPE_CHECKING:
-    from obstore import AsyncWritableFile, BytesStream, GetOptions, ObjectMeta
-    from obstore.store import S3Config
+    from obstore import AsyncWritableFile, ObjectMeta
 
 WRITE = 1024 * 1024  # bytes a write should have: small writes cost far more
 PART = 8 * 1024 * 1024  # bytes of a part of a multipart upload
 PARTS_AT_ONCE = 2  # an upload holds no more than this many parts in memory
-CHUNK = 1024 * 1024
-READ_SECONDS = 15.0  # S3: how long a read may be silent
-RETRY_SECONDS = 20.0  # S3: how long a request that may be repeated is
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +71,7 @@ class BlobWriter:
         if self._waiting:
             await self._pass_on()
         if self._opened is not None:
-            with _in_our_words(missing=StorageUnavailable):
+            with in_our_words(missing=StorageUnavailable):
                 await self._opened.close()
             self._opened = None
 
@@ -85,7 +83,7 @@ class BlobWriter:
     async def _pass_on(self) -> None:
         if self._opened is None:
             raise StorageUnavailable("The object was closed or given up; open a new one.")
-        with _in_our_words(missing=StorageUnavailable):
+        with in_our_words(missing=StorageUnavailable):
             await self._opened.write(bytes(self._waiting))
         self._waiting.clear()
 
@@ -105,7 +103,7 @@ class Blobs:
             root = Path(unquote(url.path))
             root.mkdir(parents=True, exist_ok=True)
             return cls(LocalStore(prefix=str(root), mkdir=True), root=root)
-        return cls(_s3(url.netloc, url.path.strip("/"), settings))
+        return cls(bucket_of(settings))
 
     def put_file(self, key: str, path: Path) -> None:
         """Store a file under its content-addressed key, and read it back.
@@ -114,15 +112,16 @@ class Blobs:
         """
         sha256, size = _digest_of(path)
         if self._holds(key, sha256=sha256, size=size):
+            self._make_durable(key)  # who stored it may not have come so far
             return
         staged = staging_key()
-        with _in_our_words(missing=StorageUnavailable):
+        with in_our_words(missing=StorageUnavailable):
             obstore.put(self._store, staged, path, chunk_size=PART, max_concurrency=PARTS_AT_ONCE)
         self.seal(staged, key, sha256=sha256, size=size)
 
     async def writer(self, key: str) -> BlobWriter:
         """Open an object for bytes that come piece by piece."""
-        with _in_our_words(missing=StorageUnavailable):
+        with in_our_words(missing=StorageUnavailable):
             opened = obstore.open_writer_async(
                 self._store, key, buffer_size=PART, max_concurrency=PARTS_AT_ONCE
             )
@@ -131,18 +130,19 @@ class Blobs:
     def seal(self, staged: str, key: str, *, sha256: str, size: int) -> None:
         """Give staged bytes their final key, after reading them back; the staged object is gone then.
 
-        Equal bytes that are there already stay; damaged ones are replaced by these. A store that does not
-        find what it has just taken is at fault, not the caller: :class:`StorageUnavailable`.
+        Equal bytes that are there already stay, also those that another writer brings meanwhile; damaged
+        ones are replaced by these. A store that does not find what it has just taken is at fault, not the
+        caller: :class:`StorageUnavailable`.
         """
+        held = partial(self._holds, key, sha256=sha256, size=size)
         try:
             self.verify(staged, sha256=sha256, size=size)
-            if self._holds(key, sha256=sha256, size=size):
-                self.delete(staged)
-                return
-            self.rename(staged, key)
+            if not (held() or self._created(staged, key, size) or held()):
+                self.rename(staged, key)
+                if self.head(key).bytes != size:
+                    raise BlobCorrupt
             self._make_durable(key)
-            if self.head(key).bytes != size:
-                raise BlobCorrupt
+            self.delete(staged)
         except BlobNotFound as fault:
             raise StorageUnavailable from fault
 
@@ -160,29 +160,13 @@ class Blobs:
 
         A missing object raises here, before the first byte; a stream that breaks off raises too.
         """
-        with _in_our_words():
-            if start <= 0 and end is None:
-                whole = obstore.get(self._store, key)
-                return _complete(whole.stream(min_chunk_size=CHUNK), whole.meta["size"])
-            size = obstore.head(self._store, key)["size"]
-            start, end = max(start, 0), size if end is None else min(end, size)
-            if start >= end:
-                return iter(())
-            if end - start == size:
-                return self.stream(key)
-            try:
-                options: GetOptions = {"range": (start, end)}
-                chunks = obstore.get(self._store, key, options=options).stream(min_chunk_size=CHUNK)
-            except BaseError as fault:
-                if "non-partial" not in str(fault):
-                    raise
-                # Some stores (rclone's) answer a range with 200, which counts as a fault: read it all.
-                return _part(self.stream(key), start, end)
-        return _complete(chunks, end - start)
+        if start <= 0 and end is None:
+            return blob_reads.whole(self._store, key)
+        return blob_reads.part(self._store, key, start, end)
 
     def head(self, key: str) -> BlobInfo:
         """Tell what storage knows of an object."""
-        with _in_our_words():
+        with in_our_words():
             return _info(obstore.head(self._store, key))
 
     def exists(self, key: str) -> bool:
@@ -196,19 +180,19 @@ class Blobs:
     def delete(self, key: str) -> None:
         """Drop an object; one that is gone already is no fault."""
         try:
-            with _in_our_words():
+            with in_our_words():
                 obstore.delete(self._store, key)
         except BlobNotFound:
             pass
 
     def rename(self, key: str, to: str) -> None:
         """Move an object."""
-        with _in_our_words():
+        with in_our_words():
             obstore.rename(self._store, key, to)
 
     def list(self, prefix: str) -> Iterator[BlobInfo]:
         """List the objects under a path, in no order."""
-        with _in_our_words():
+        with in_our_words():
             for batch in obstore.list(self._store, prefix):
                 yield from map(_info, batch)
 
@@ -221,13 +205,13 @@ class Blobs:
         stale = [info.key for info in self.list("staging") if info.modified_at < limit]
         for key in stale:
             self.delete(key)
-        return len(stale) + (_sweep_parts(self._root / "staging", limit) if self._root else 0)
+        return len(stale) + (sweep_parts(self._root / "staging", limit) if self._root else 0)
 
     def check(self) -> None:
         """Raise :class:`StorageUnavailable` unless storage answers."""
         if self._root is not None and not os.access(self._root, os.W_OK | os.X_OK):
             raise StorageUnavailable
-        with _in_our_words(missing=StorageUnavailable):
+        with in_our_words(missing=StorageUnavailable):
             next(iter(obstore.list(self._store, "staging", chunk_size=1)), None)
 
     def _holds(self, key: str, *, sha256: str, size: int) -> bool:
@@ -237,31 +221,23 @@ class Blobs:
             return False
         return True
 
+    def _created(self, staged: str, key: str, size: int) -> bool:
+        """Copy staged bytes to a key that nothing has yet; tell whether this has made it, whole.
+
+        A local folder and most S3 stores hold two writers to it. What refuses, because the key is taken or
+        because it knows no such condition (rclone's), is no fault: the bytes there are looked at next.
+        """
+        try:
+            with in_our_words():
+                obstore.copy(self._store, staged, key, overwrite=False)
+        except StorageUnavailable:
+            return False
+        return self.head(key).bytes == size
+
     def _make_durable(self, key: str) -> None:
-        """Bring a local object and its name to the disk: the commit that follows will speak of it."""
-        if self._root is None:
-            return
-        path = self._root / key
-        with _in_our_words():
-            _sync(path)
-            for folder in path.relative_to(self._root).parents:
-                _sync(self._root / folder)
-
-
-def _sweep_parts(folder: Path, limit: datetime) -> int:
-    """Drop what a killed process was writing: ``name#1`` beside the final name, which no listing shows."""
-    parts = [path for path in folder.glob("*#*") if path.stat().st_mtime < limit.timestamp()]
-    for path in parts:
-        path.unlink(missing_ok=True)
-    return len(parts)
-
-
-def _sync(path: Path) -> None:
-    opened = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)
+        if self._root is not None:
+            with in_our_words():
+                make_durable(self._root, key)
 
 
 def _digest_of(path: Path) -> tuple[str, int]:
@@ -269,62 +245,5 @@ def _digest_of(path: Path) -> tuple[str, int]:
         return hashlib.file_digest(file, "sha256").hexdigest(), os.fstat(file.fileno()).st_size
 
 
-def _complete(chunks: "BytesStream", expected: int) -> Iterator[bytes]:
-    """Pass the chunks on; raise when they end before all bytes have come."""
-    with _in_our_words():
-        for chunk in chunks:
-            expected -= len(chunk)
-            yield bytes(chunk)
-    if expected != 0:
-        raise BlobCorrupt
-
-
-def _part(chunks: Iterator[bytes], start: int, end: int) -> Iterator[bytes]:
-    """Cut a part out of the whole."""
-    passed = 0
-    for chunk in chunks:
-        if part := chunk[max(start - passed, 0) : max(end - passed, 0)]:
-            yield part
-        passed += len(chunk)
-        if passed >= end:
-            return
-
-
 def _info(meta: "ObjectMeta") -> BlobInfo:
     return BlobInfo(meta["path"], meta["size"], meta["last_modified"])
-
-
-@contextmanager
-def _in_our_words(missing: type[StoreError] = BlobNotFound) -> Iterator[None]:
-    """Say a fault of storage in our words; when writing, a missing thing is the bucket or the folder."""
-    try:
-        yield
-    except (ObstoreNotFound, FileNotFoundError) as fault:
-        raise missing from fault
-    except (BaseError, OSError) as fault:
-        raise StorageUnavailable from fault
-
-
-def _s3(bucket: str, prefix: str, settings: StoreSettings) -> S3Store:
-    """Open a bucket: path style, for that is what every S3-compatible store speaks.
-
-    The timeouts bound a request, the retries bound how long storage may be away before we say so.
-    """
-    keys: S3Config = {"region": settings.aws_region, "virtual_hosted_style_request": False}
-    if settings.aws_access_key_id is not None and settings.aws_secret_access_key is not None:
-        keys["access_key_id"] = settings.aws_access_key_id.get_secret_value()
-        keys["secret_access_key"] = settings.aws_secret_access_key.get_secret_value()
-    if settings.s3_endpoint_url is not None:
-        keys["endpoint"] = settings.s3_endpoint_url
-    return S3Store(
-        bucket,
-        prefix=prefix or None,
-        config=keys,
-        client_options={
-            "allow_http": True,
-            "connect_timeout": timedelta(seconds=3),
-            "read_timeout": timedelta(seconds=READ_SECONDS),
-            "timeout": timedelta(seconds=300),  # one part or one stream, not a whole upload
-        },
-        retry_config={"max_retries": 3, "retry_timeout": timedelta(seconds=RETRY_SECONDS)},
-    )

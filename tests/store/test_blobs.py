@@ -244,8 +244,8 @@ def test_a_local_folder_that_cannot_be_used_says_so(tmp_path: Path) -> None:
 
 
 def test_a_store_that_never_answers_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("neftune_store.blobs.READ_SECONDS", 0.5)
-    monkeypatch.setattr("neftune_store.blobs.RETRY_SECONDS", 1)
+    monkeypatch.setattr("neftune_store.s3.READ_SECONDS", 0.5)
+    monkeypatch.setattr("neftune_store.s3.RETRY_SECONDS", 1)
     with socket.socket() as hole:
         hole.bind(("127.0.0.1", 0))
         hole.listen(8)
