@@ -60,7 +60,7 @@ up: setup ## Start the service on this machine and stay; Ctrl-C stops everything
 	@$(BIN)/python -m standalone up $(ARGS)
 
 test: setup check ## The gates and the tests (at most 10 minutes on 2 cores)
-	$(PYTEST) -n $(JOBS) --dist loadfile -m "not long and not gpu" $(ARGS)
+	$(PYTEST) -n $(JOBS) --dist loadfile --no-loadscope-reorder -m "not long and not gpu" $(ARGS)
 
 test-long: setup ## The tests that take longer; their figures go to docs/log.md
 	$(PYTEST) -m "long and not gpu" --timeout 14400 $(ARGS)

@@ -19,6 +19,15 @@ from sqlalchemy import Engine, make_url
 
 # Throw-away data: a test database need not survive a power cut. Crash tests use EmbeddedPostgres bare.
 _HASTY = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}
+_TESTS = Path(__file__).parent
+
+# Whole stories with many processes first: a long file that begins last is waited for by idle processes.
+_LONGEST = ("e2e", "chaos", "faults", "standalone", "worker")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the folders with the longest tests begin; otherwise the order stays."""
+    items.sort(key=lambda item: item.path.relative_to(_TESTS).parts[0] not in _LONGEST)
 
 
 @pytest.fixture(scope="session")

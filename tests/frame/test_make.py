@@ -114,7 +114,10 @@ def test_test_means_all_gates_and_then_all_tests(ready: Path):
     calls = (ready / "calls").read_text().splitlines()
     assert [f"{call}  "[: len(gate)] for call, gate in zip(calls, GATES, strict=True)] == GATES
     # No folder, no name and no mark narrows what is run, but for what takes long or needs a GPU
-    assert re.fullmatch("python -m pytest -n [0-9]+ --dist loadfile -m not long and not gpu ?", calls[-1])
+    assert re.fullmatch(
+        "python -m pytest -n [0-9]+ --dist loadfile --no-loadscope-reorder -m not long and not gpu ?",
+        calls[-1],
+    )
 
 
 @pytest.mark.parametrize("gate", GATES)
