@@ -87,8 +87,9 @@ def test_an_impatient_end_loses_nothing(running, names: tuple[str, ...]) -> None
 def test_an_idle_worker_leaves_at_once_and_its_child_may_be_told_to(house: House) -> None:
     worker = house.start()
     house.wait(house.submit("steps=1"), "succeeded")
-    # When only the idle pool child is told to leave, then another one takes its place
+    # When only the pool child is told to leave, with no bell left to answer, then another one takes its place
     child = house.pool_child(worker)
+    until(lambda: house.logs().count("] received") == house.logs().count("] succeeded in") > 0, PATIENCE)
     child.terminate()
     until(lambda: not child.is_running() or child.status() == "zombie", 5)
     house.wait(house.submit("steps=1"), "succeeded", seconds=PATIENCE)
