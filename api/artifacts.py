@@ -1,13 +1,14 @@
 """Downloads: artifacts, the record and the log of a job.
 
 Names are looked up among a job's rows and never become part of a path. The entity tag is the SHA-256 of
-the bytes, so a download can be checked and gone on with.
+the bytes, so a download can be checked and gone on with. Where clients reach storage themselves, they are
+sent there, each with a URL for one object and one minute.
 """
 
 import re
 from collections.abc import Iterator
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
 from fastapi import APIRouter, Path, Query, Request, Response
@@ -23,6 +24,7 @@ from neftune_store.blobs import Blobs
 from neftune_store.errors import ArtifactNotFound
 from neftune_store.projects import Principal
 from neftune_store.runs import runs_of
+from neftune_store.s3 import SignedUrls
 
 router = APIRouter(prefix="/jobs/{job_id}", tags=["artifacts"])
 
@@ -32,6 +34,10 @@ _TAR = "application/x-tar"
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,254}$"
 
 Name = Annotated[str, Path(description="Such as adapter, metrics.csv, checkpoint-100/state.json.")]
+
+Via = Annotated[
+    Literal["api"] | None, Query(description="`api`: send the bytes, also where storage could do so itself.")
+]
 
 
 @router.get("/artifacts", summary="List what a job has made", responses=problems(401, 404))
@@ -49,14 +55,18 @@ def list_artifacts(who: Reader, artifacts: Artifacts, job_id: JobId) -> Listing[
         200: {"content": {"application/octet-stream": {}}},
         206: {},
         304: {},
+        307: {"description": "The bytes are at Location for a minute, where storage is reached by clients."},
         **problems(401, 404, 416),
     },
 )
-async def download(request: Request, who: Reader, job_id: JobId, name: Name) -> Response:
-    """Send the bytes; ``If-None-Match`` and one ``Range`` are understood."""
+async def download(request: Request, who: Reader, job_id: JobId, name: Name, via: Via = None) -> Response:
+    """Send the bytes, or tell where they are; ``If-None-Match`` and one ``Range`` are understood."""
     if not re.match(_NAME, name):
         raise ArtifactNotFound
     artifact = await _found(request, who, job_id, name)
+    signed = request.app.state.signed_urls
+    if signed is not None and via is None and not _needs_us(request, artifact):
+        return await run_in_threadpool(_pointed, artifact, signed)
     return await run_in_threadpool(sent, request, artifact, request.app.state.blobs)
 
 
@@ -99,9 +109,24 @@ def _tail(project_id: str, job_id: str, session: Session) -> str:
     return (runs[-1].log_tail or "") if runs else ""
 
 
+def _needs_us(request: Request, artifact: Artifact) -> bool:
+    """Tell whether the request says something of our entity tag, which storage does not know."""
+    return "if-range" in request.headers or _matches(request.headers.get("if-none-match"), _tag(artifact))
+
+
+def _pointed(artifact: Artifact, signed: SignedUrls) -> Response:
+    """Point to the bytes; who has this answer may read them, so nobody is to keep it."""
+    headers = {
+        "location": signed.to_read(artifact.blob_key),
+        "etag": _tag(artifact),
+        "cache-control": "no-store",
+    }
+    return Response(status_code=307, headers=headers)
+
+
 def sent(request: Request, artifact: Artifact, blobs: Blobs) -> Response:
     """Answer with an artifact, or with the part of it that was asked for."""
-    tag = f'"{artifact.sha256}"'
+    tag = _tag(artifact)
     headers = {
         "etag": tag,
         "accept-ranges": "bytes",
@@ -154,6 +179,10 @@ def _part(wanted: str, size: int) -> tuple[int, int] | None:
     if start >= size:
         raise BadRange(size)
     return start, end
+
+
+def _tag(artifact: Artifact) -> str:
+    return f'"{artifact.sha256}"'
 
 
 def _matches(given: str | None, tag: str) -> bool:

@@ -34,6 +34,7 @@ from neftune_core.catalog import Catalog
 from neftune_store.blobs import Blobs
 from neftune_store.db import make_engine
 from neftune_store.ringer import Ringer
+from neftune_store.s3 import SignedUrls
 
 _STREAM_THREADS = 4
 _BESIDE_TURNS = _STREAM_THREADS + 1  # connections of those who don't wait for a turn: streams and readiness
@@ -88,6 +89,7 @@ def _equip(app: FastAPI, settings: ApiSettings) -> None:
     )
     state.database = Database(state.engine, settings.database_pool)
     state.blobs = Blobs.open(settings)
+    state.signed_urls = SignedUrls.open(settings, settings.s3_public_endpoint_url)
     state.catalog = Catalog(settings.models_dirs, settings.allowed_models, settings.hub, settings.model_cache)
     state.ringer = Ringer.of(settings.redis_url)
     state.wrong_keys = WrongKeys(settings.wrong_keys_per_minute)

@@ -1,9 +1,10 @@
 """What the api can be told from outside, beside what the store is told."""
 
+import re
 import tempfile
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from neftune_store.settings import StoreSettings
 
@@ -33,6 +34,16 @@ class ApiSettings(StoreSettings):
         Path(tempfile.gettempdir()), description="Where CSV and Parquet uploads lie while they are read."
     )
     wrong_keys_per_minute: int = Field(20, ge=1, description="Wrong keys an address may try in a minute.")
+    s3_public_endpoint_url: str | None = Field(
+        None, description="Where clients reach the store of s3:// themselves: downloads then lead there."
+    )
+
+    @field_validator("s3_public_endpoint_url")
+    @classmethod
+    def _an_address(cls, url: str | None) -> str | None:
+        if url is not None and not re.fullmatch(r"https?://[^/?#@\s]+(/[^?#\s]*)?", url):
+            raise ValueError("it must be an http:// or https:// address without a query")
+        return url
 
     def hosts(self) -> list[str]:
         """List the patterns of host names we answer for."""

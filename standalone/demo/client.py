@@ -85,7 +85,7 @@ class Client:
         """Fetch an artifact and check it against its entity tag."""
         counted, size = hashlib.sha256(), 0
         try:
-            with self.http.stream("GET", f"/jobs/{job_id}/artifacts/{name}") as answer:
+            with self.http.stream("GET", f"/jobs/{job_id}/artifacts/{name}?via=api") as answer:
                 _refuse(answer)
                 with path.open("wb") as out:
                     for chunk in answer.iter_bytes():
