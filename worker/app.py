@@ -4,6 +4,7 @@ from celery import Celery
 
 from neftune_store.bells import celery_config
 from worker import tasks
+from worker.broker import SteadyAMQP
 from worker.claim import Slot
 from worker.drain import Drain
 from worker.settings import WorkerSettings
@@ -11,7 +12,7 @@ from worker.settings import WorkerSettings
 
 def create_app(settings: WorkerSettings, slot: Slot | None = None) -> Celery:
     """Make the app with its one task. The slot's drain has to exist before the pool forks."""
-    app = Celery("neftune", set_as_current=False)
+    app = Celery("neftune", set_as_current=False, amqp=SteadyAMQP)
     app.config_from_object(celery_config(settings.redis_url, grace_seconds=settings.grace_seconds))
     app.conf.update(
         worker_enable_remote_control=False,  # whoever reaches Redis may ring, not command

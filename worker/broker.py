@@ -1,14 +1,18 @@
-"""Redis as a broker that may hold anything: an entry that is no message is dropped, not obeyed by dying.
+"""Redis as a broker that may hold anything and be gone at any moment, and no worker ends or goes deaf by it.
 
-kombu raises out of its loop for such an entry, which ends the worker and its run. Only what kombu cannot
-read at all ends here; messages go their usual way.
+kombu raises out of its loop for an entry that is no message, which ends the worker and its run; such an
+entry is dropped. A message whose receipt could not be sent counts as open for ever, and a worker that may
+hold only one hears nothing more; such a message is let go, for a bell that comes again does no harm. And a
+worker asks for a Redis that is away again each second, not at growing intervals of up to half a minute.
 """
 
 from json import JSONDecodeError
 from typing import Any
 
 import structlog
+from celery.app.amqp import AMQP
 from kombu import transport
+from kombu.connection import Connection
 from kombu.transport import redis, virtual
 
 log = structlog.get_logger()
@@ -37,10 +41,23 @@ def _check(message: Any) -> None:
         raise TypeError("no tag")
 
 
+class QoS(redis.QoS):
+    """Lets go of a message whose receipt could not be sent."""
+
+    def ack(self, delivery_tag: str) -> None:
+        """Send a receipt; whoever hears the error finds that the message is not held any more."""
+        try:
+            super().ack(delivery_tag)  # type: ignore[no-untyped-call]  # kombu has no types
+        except Exception:
+            virtual.QoS.ack(self, delivery_tag)
+            raise
+
+
 class Channel(redis.Channel):
     """Drops what is no message."""
 
     Message = Message
+    QoS = QoS
 
     def _brpop_read(self, **options: Any) -> Any:
         try:
@@ -54,6 +71,21 @@ class Transport(redis.Transport):
     """kombu's Redis transport with our channel."""
 
     Channel = Channel
+
+
+class Steady(Connection):
+    """Asks again each second while Redis is away."""
+
+    def ensure_connection(self, *args: Any, **how: Any) -> Any:
+        """Connect, however long it takes."""
+        every = {"interval_start": 1, "interval_step": 0, "interval_max": 1}
+        return super().ensure_connection(*args, **(every | how))  # type: ignore[no-untyped-call]  # as above
+
+
+class SteadyAMQP(AMQP):  # type: ignore[misc]  # Celery has no types
+    """Celery's way to its broker, over such connections."""
+
+    Connection = Steady
 
 
 def use_it() -> None:

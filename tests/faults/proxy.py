@@ -183,7 +183,11 @@ def before(target: Address) -> Iterator[Proxy]:
 def _connected(target: Address) -> socket.socket:
     if isinstance(target, str):
         line = socket.socket(socket.AF_UNIX)
-        line.connect(target)
+        try:
+            line.connect(target)
+        except OSError:
+            line.close()
+            raise
         return line
     return socket.create_connection(target, 5)
 
