@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from neftune_core.batches import MicroBatch
+from neftune_core.failpoint import failpoint
 from neftune_core.losses import LossHead
 from neftune_core.ranks import ALONE, Ranks
 
@@ -44,6 +45,7 @@ def clean_loss(  # noqa: PLR0913 - what is measured, on what, and with whom
     nothing.
     """
     total, tokens = torch.zeros((), dtype=torch.float64, device=device), 0
+    failpoint("loss.inside")
     with measuring(model):
         for batch in batches:
             losses = head(batch.to(device))

@@ -9,6 +9,7 @@ Does nothing unless ``NEFT_TEST=1``. Then ``FAILPOINTS`` says what happens where
     settle.before:sleep:3           seconds
     checkpoint.written:raise:28     OSError with this errno
     run.spawned:exit:3              leave at once with this status
+    step.inside:oom                 want of the device's memory, or of the host's without torch
 
 With ``FAILPOINTS_ONCE`` set to a folder, each of them acts once in all processes together: the first one
 to reach it leaves a file there.
@@ -16,6 +17,7 @@ to reach it leaves a file there.
 
 import os
 import signal
+import sys
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -84,6 +86,9 @@ def _act(plan: Plan) -> None:
             raise OSError(number, os.strerror(number))
         case "exit":
             os._exit(int(plan.argument or 1))
+        case "oom":
+            torch = sys.modules.get("torch")  # never loaded for this
+            raise (torch.OutOfMemoryError if torch else MemoryError)("out of memory")
 
 
-_ACTIONS = ("kill", "stop", "sleep", "raise", "exit")
+_ACTIONS = ("kill", "stop", "sleep", "raise", "exit", "oom")

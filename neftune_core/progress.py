@@ -7,7 +7,8 @@ import errno
 import hashlib
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -105,14 +106,8 @@ class Progress:
             if not _no_room(fault):
                 raise
         self._reporter.event("checkpoint.no_room", {"removed_oldest": self._checkpoints.give_room()})
-        try:
+        with naming_full_disk():
             return save()
-        except (OSError, SafetensorError) as fault:
-            if not _no_room(fault):
-                raise
-            raise DiskFull(
-                "The disk has no room for a checkpoint; free some space, or keep fewer (keep_checkpoints)."
-            ) from fault
 
     def knows(self, base_logits: Sequence[float]) -> None:
         """Take the base's probe, by which it is known again; refuse another base than the checkpoint's."""
@@ -143,6 +138,20 @@ class Progress:
         self._reporter.event("run.resumed", {"step": begun.step, "other_versions": others})
         # Last, so that nothing before can have drawn from them.
         put_generators(begun.tensors("generators"), trainee.stepper.device)
+
+
+@contextmanager
+def naming_full_disk() -> Iterator[None]:
+    """Turn the ways a disk says "no room" into :class:`DiskFull`."""
+    try:
+        yield
+    except (OSError, SafetensorError) as fault:
+        if not _no_room(fault):
+            raise
+        raise DiskFull(
+            "The disk has no room for a checkpoint or a result; free some space, "
+            "or keep fewer checkpoints (keep_checkpoints)."
+        ) from fault
 
 
 def _no_room(fault: Exception) -> bool:

@@ -5,6 +5,7 @@ Knows a model, its noise and AdamW; knows nothing of plans, reports or files.
 """
 
 import math
+import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,12 +15,14 @@ import torch
 
 from neftune_core.batches import Arrangement, MicroBatch, Step, arrange
 from neftune_core.errors import OutOfMemory
+from neftune_core.failpoint import failpoint
 from neftune_core.losses import LossHead
 from neftune_core.noise import NoisyEmbeddings
 from neftune_core.ranks import ALONE, Ranks
 from neftune_core.spec import TrainingSpec
 from neftune_core.tokenise import Example
 
+_GIB = 1 << 30
 # How CPUs, CUDA and its matrix library say it where torch does not.
 _NO_MEMORY = ("allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 
@@ -124,6 +127,7 @@ class Stepper:
         loss = torch.zeros((), dtype=torch.float64, device=self.device)
         correct = torch.zeros((), dtype=torch.int64, device=self.device)
         micro_batches = -(-len(step.examples) // self.arrangement.micro_batch_size)  # of all ranks
+        failpoint("step.inside")
         for batch in self.arranged(step):
             # By the paper the step's loss is the mean of its micro-batches' means, whatever their sizes.
             over = len(batch.label_M) * micro_batches if self._mean_of_means else step.trained_tokens
@@ -149,8 +153,17 @@ def naming_out_of_memory(when: str) -> Iterator[None]:
             raise
         raise OutOfMemory(
             f"Out of memory {when}: lower training.micro_batch_size or max_length, "
-            "or turn gradient_checkpointing on."
+            f"or turn gradient_checkpointing on. {_peak()}"
         ) from error
+
+
+def _peak() -> str:
+    """Say how much the run held at its peak, on its device where it has one."""
+    if torch.cuda.is_available() and torch.cuda.memory_allocated():
+        held, there = torch.cuda.max_memory_allocated(), torch.cuda.mem_get_info()[1]
+        return f"At its peak the run held {held / _GIB:.1f} of the device's {there / _GIB:.1f} GiB."
+    held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return f"At its peak the run held {held / _GIB:.1f} GiB of the host's memory."
 
 
 def _adamw(parameters: list[torch.nn.Parameter], weight_decay: float) -> torch.optim.AdamW:

@@ -24,12 +24,14 @@ from neftune_core.material import gather
 from neftune_core.noise import Noise, later_multiplier, noisy_embeddings
 from neftune_core.ports import Reporter, StopSignal
 from neftune_core.probe import probe_ids, probe_logits
-from neftune_core.progress import Progress, Wanted
+from neftune_core.progress import Progress, Wanted, naming_full_disk
 from neftune_core.ranks import ALONE, Ranks, SharedStop, fingerprint
 from neftune_core.rows import Row
 from neftune_core.spec import JobSpec
 from neftune_core.stepper import Stepper, naming_out_of_memory
 from neftune_core.walk import Stopped, Trainee, Values, Walk
+
+_NOT_IN_A_STEP = "outside the steps, loading, measuring or saving the model"
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ def run(  # noqa: PLR0913, PLR0917 - the run's whole world, each part once
     it goes on from there to the very result it would have had.
     """
     try:
-        with naming_out_of_memory("outside the steps, loading, measuring or saving the model"):
+        with naming_full_disk(), naming_out_of_memory(_NOT_IN_A_STEP):
             return _Run(spec, model_dir, workdir, reporter, stop, ranks).whole(
                 train_rows, eval_rows, checkpoints
             )

@@ -104,6 +104,19 @@ def test_a_disk_that_stays_full_ends_the_run_and_spares_the_last_good_checkpoint
     assert weights(tmp_path, SPEC) == whole[1]
 
 
+@pytest.mark.fault("F28")
+@pytest.mark.parametrize("place", ["neftune_core.final_report.write_tensors", "neftune_core.export.save"])
+def test_a_disk_without_room_for_the_best_weights_or_the_result_is_told_as_such(
+    place, base, tmp_path, monkeypatch
+):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(place, full)
+    with pytest.raises(DiskFull, match="free some space"):
+        begin(base, tmp_path, SPEC, checkpoints=False)
+
+
 def test_a_full_disk_is_known_by_its_number_also_in_words():
     from safetensors import SafetensorError  # noqa: PLC0415 - only here
 

@@ -14,10 +14,10 @@ REACH = (
 )
 
 
-def reached(**environ: str) -> subprocess.CompletedProcess[str]:
+def reached(program: str = REACH, **environ: str) -> subprocess.CompletedProcess[str]:
     """Reach ``here`` three times in a process of its own."""
     return subprocess.run(
-        [sys.executable, "-c", REACH],
+        [sys.executable, "-c", program],
         env={"PATH": os.environ["PATH"], **environ},
         capture_output=True,
         text=True,
@@ -57,3 +57,9 @@ def test_what_hurts_nothing_is_refused() -> None:
     for senseless in ("here", "here:explode", ":kill", "here:kill@soon"):
         with pytest.raises(ValueError, match=r"failpoint|int"):
             plans(senseless)
+
+
+def test_want_of_memory_is_the_devices_where_torch_is_there_and_the_hosts_elsewhere() -> None:
+    asked = {"NEFT_TEST": "1", "FAILPOINTS": "here:oom"}
+    assert "MemoryError: out of memory" in reached(**asked).stderr
+    assert "torch.OutOfMemoryError: out of memory" in reached(f"import torch\n{REACH}", **asked).stderr

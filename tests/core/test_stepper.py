@@ -1,5 +1,7 @@
 """A step that does not fit is taken once more in smaller pieces, and comes to the same."""
 
+import re
+
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
@@ -127,8 +129,9 @@ def test_the_papers_loss_is_the_mean_of_its_micro_batches_means(base):
 
 
 def test_what_does_not_fit_then_fails_with_the_way_out(base):
-    with pytest.raises(OutOfMemory, match=r"step 1: lower training\.micro_batch_size"):
+    with pytest.raises(OutOfMemory, match=r"step 1: lower training\.micro_batch_size") as told:
         take(base, rows=2)
+    assert re.search(r"At its peak the run held \d+\.\d GiB of the host's memory\.$", str(told.value))
 
 
 def test_a_micro_batch_that_was_asked_for_is_not_changed(base):
