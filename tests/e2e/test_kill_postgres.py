@@ -3,6 +3,7 @@
 import secrets
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -64,7 +65,7 @@ def test_a_database_that_is_back_within_the_lease_is_not_missed(
 
 @pytest.mark.fault("F20")
 def test_a_database_away_for_longer_stops_the_runner_and_the_job_runs_again(
-    fragile: House, server: EmbeddedPostgres
+    fragile: House, server: EmbeddedPostgres, record_property
 ) -> None:
     fragile.environ.update(LEASE_SECONDS="4", LEASE_STOP_SECONDS="2.5")
     worker = fragile.start()
@@ -72,9 +73,11 @@ def test_a_database_away_for_longer_stops_the_runner_and_the_job_runs_again(
     job = fragile.submit("steps=100 sleep=0.05")
     fragile.wait_for_step(job, 5)
     runner = fragile.runner(worker)
+    began = time.monotonic()
     crash(server)
     # The runner is dead before the lease is
     until(lambda: not runner.is_running() or None, 4)
+    record_property("runner_dead_after_s", round(time.monotonic() - began, 2))
     server.start()
     done = fragile.wait(job, "succeeded", "failed", seconds=60)
     assert (done.status, done.attempt) == ("succeeded", 2), fragile.logs()[-4000:]

@@ -15,11 +15,13 @@ import redis
 from neftune_store.errors import AlreadyFinished
 from neftune_store.job import Job
 from standalone.redis import EmbeddedRedis, client_url
+from tests.faults.elapsed import lost_after
 from tests.worker_house import LEASE, RECONCILE, House, busy_house, house, kill, quiet_redis, until
 
 __all__ = ["busy_house", "house", "quiet_redis"]
 
 ROUND = 40  # steps
+CELERY = 5.0  # it looks for dead children every so often
 SLACK = 3.0  # a new process has to start on a busy machine; production allows ten seconds
 
 
@@ -48,25 +50,29 @@ def runs_again(house: House, job: Job, within: float) -> None:
 
 
 @pytest.mark.fault("F9")
-def test_a_killed_runner(running: tuple[House, Job]) -> None:
+def test_a_killed_runner(running: tuple[House, Job], record_property) -> None:
     house, job = running
+    fault = time.time()
     kill(house.runner(house.worker))
     runs_again(house, job, LEASE + RECONCILE + SLACK)
     # Its supervisor saw it, at once, and nobody had to wait for the lease
     (lost,) = [fact.data for fact in house.facts(job) if fact.name == "run.lost"]
     assert lost["code"] == "worker_crashed"
     assert "SIGKILL" in lost["detail"]
+    record_property("found_after_s", lost_after(house, job, fault))
 
 
 @pytest.mark.fault("F10")
-def test_a_killed_pool_child(running: tuple[House, Job]) -> None:
+def test_a_killed_pool_child(running: tuple[House, Job], record_property) -> None:
     house, job = running
     child, runner = house.pool_child(house.worker), house.runner(house.worker)
+    fault = time.time()
     kill(child)
     # Nothing of the run outlives its supervisor, and a new child takes over
     until(lambda: gone(runner), 2.0)
-    runs_again(house, job, LEASE + RECONCILE + SLACK)
+    runs_again(house, job, LEASE + RECONCILE + CELERY + SLACK)
     assert house.worker.poll() is None
+    record_property("found_after_s", lost_after(house, job, fault))
 
 
 @pytest.mark.fault("F4")
@@ -80,10 +86,13 @@ def test_a_killed_worker(running: tuple[House, Job]) -> None:
 
 
 @pytest.mark.fault("F11")
-def test_a_frozen_worker_loses_its_job_and_writes_nothing_more(running: tuple[House, Job]) -> None:
+def test_a_frozen_worker_loses_its_job_and_writes_nothing_more(
+    running: tuple[House, Job], record_property
+) -> None:
     # Given a worker that is frozen for longer than its lease, and another one
     house, job = running
     frozen = house.pool_child(house.worker)
+    fault = time.time()
     frozen.suspend()
     house.start()
     until(lambda: house.job(job).attempt == 2, LEASE + RECONCILE + SLACK)
@@ -96,6 +105,7 @@ def test_a_frozen_worker_loses_its_job_and_writes_nothing_more(running: tuple[Ho
     with house.engine.connect() as connection:
         fences = connection.exec_driver_sql("SELECT DISTINCT fence FROM metrics").scalars().all()
     assert fences == [2]
+    record_property("found_after_s", lost_after(house, job, fault))
 
 
 @pytest.mark.fault("F43")

@@ -1,11 +1,13 @@
 """Deaths around a checkpoint: the next run goes on from the last good one, each step stands once."""
 
+import time
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
 from neftune_store.job import Job
+from tests.faults.elapsed import hurt_at, lost_after
 from tests.worker_house import LEASE, House, house, kill, quiet_redis, until
 
 __all__ = ["house", "quiet_redis"]
@@ -58,32 +60,41 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(house: House) -> None:
 
 
 @pytest.mark.fault("F5")
-def test_a_death_while_a_checkpoint_is_written_uses_the_one_before(house: House, once: str) -> None:
+def test_a_death_while_a_checkpoint_is_written_uses_the_one_before(
+    house: House, once: str, record_property
+) -> None:
     job = house.submit(TOY)
     house.start(NEFT_TEST="1", FAILPOINTS="checkpoint.written:kill@3", FAILPOINTS_ONCE=once)
     house.start("worker.reconcile")
     whole(house, job, 2)
     assert begins(house, job) == [10]
+    record_property("found_after_s", lost_after(house, job, hurt_at(once)))
 
 
 @pytest.mark.fault("F6")
-def test_a_death_between_upload_and_commit_costs_one_checkpoint(house: House, once: str) -> None:
+def test_a_death_between_upload_and_commit_costs_one_checkpoint(
+    house: House, once: str, record_property
+) -> None:
     job = house.submit(TOY)
     house.start(NEFT_TEST="1", FAILPOINTS="checkpoint.uploaded:kill@2", FAILPOINTS_ONCE=once)
     house.start("worker.reconcile")
     whole(house, job, 2)
     assert begins(house, job) == [5]
     assert named(house, job, "rewound")[0]["step"] == 5
+    record_property("found_after_s", lost_after(house, job, hurt_at(once)))
 
 
 @pytest.mark.fault("F7")
-def test_a_death_before_success_is_published_again_and_not_trained_again(house: House, once: str) -> None:
+def test_a_death_before_success_is_published_again_and_not_trained_again(
+    house: House, once: str, record_property
+) -> None:
     calm = house.submit("steps=3 ckpt=5")
     job = house.submit(TOY)
     house.start(NEFT_TEST="1", FAILPOINTS="publish.stored:kill@2", FAILPOINTS_ONCE=once)
     house.start("worker.reconcile")
     whole(house, job, 2)
     assert begins(house, job) == [STEPS]
+    record_property("found_after_s", lost_after(house, job, hurt_at(once)))
     house.wait(calm, "succeeded")
     first, second = house.artifacts(calm), house.artifacts(job)
     assert first["adapter"].sha256 == second["adapter"].sha256
@@ -176,15 +187,19 @@ def test_a_cancelled_job_keeps_its_last_checkpoint(house: House) -> None:
 
 
 @pytest.mark.fault("F11")
-def test_a_job_taken_over_goes_on_from_the_checkpoint_of_a_frozen_worker(house: House) -> None:
+def test_a_job_taken_over_goes_on_from_the_checkpoint_of_a_frozen_worker(
+    house: House, record_property
+) -> None:
     worker = house.start()
     house.start("worker.reconcile")
     job = house.submit(TOY)
     begin = committed(house, job, 10).committed_step
     frozen = house.pool_child(worker)
+    fault = time.time()
     frozen.suspend()
     house.start()
     until(lambda: house.job(job).attempt == 2, LEASE + 6)
     frozen.resume()
     whole(house, job, 2)
     assert begins(house, job)[0] >= begin
+    record_property("found_after_s", lost_after(house, job, fault))

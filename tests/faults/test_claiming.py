@@ -1,6 +1,7 @@
 """A worker that dies around its claim, and two that claim at once: one run has the job, or none has."""
 
 import multiprocessing
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from neftune_store.claims import claim_next
 from neftune_store.db import make_engine, unit_of_work
 from neftune_store.job import Job
 from tests.factories import make_job
+from tests.faults.elapsed import lost_after
 from tests.worker_house import LEASE, RECONCILE, House, house, kill, quiet_redis, until
 
 __all__ = ["house", "quiet_redis"]
@@ -73,19 +75,21 @@ def test_a_worker_killed_after_its_claim_loses_the_job_to_the_next_run(
 
 
 @pytest.mark.fault("F3")
-def test_a_worker_killed_while_the_runner_loads_its_model(house: House) -> None:
+def test_a_worker_killed_while_the_runner_loads_its_model(house: House, record_property) -> None:
     # Given a runner that has not spoken yet
     house.start("worker.reconcile")
     worker = house.start()
     job = house.submit("steps=3 load=2")
     runner = house.runner(worker)
     # When its worker dies, then so does it, and the job runs again
+    fault = time.time()
     kill(house.pool_child(worker))
     until(lambda: gone(runner), 5)
     done = house.wait(job, "succeeded", "failed", seconds=PATIENCE)
     assert (done.status, done.attempt) == ("succeeded", 2)
     assert house.steps(job) == [0, 1, 2, 3]
     assert found_after(house, job) <= LEASE + LEASE + RECONCILE + 3.0  # it was beating until it was killed
+    record_property("found_after_s", lost_after(house, job, fault))
 
 
 @pytest.mark.fault("F8")

@@ -5,6 +5,7 @@ import json
 import os
 import secrets
 import subprocess
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -63,7 +64,9 @@ def _connected(conninfo: str) -> psycopg.Connection | None:
 
 
 @pytest.mark.fault("F21")
-def test_without_connections_posts_are_put_off_and_running_jobs_live_on(crowded: House) -> None:
+def test_without_connections_posts_are_put_off_and_running_jobs_live_on(
+    crowded: House, record_property
+) -> None:
     # Given a job that runs, an api that has asked nothing yet, and a database that is full
     dataset = crowded.dataset().id
     crowded.start()
@@ -73,7 +76,9 @@ def test_without_connections_posts_are_put_off_and_running_jobs_live_on(crowded:
     with crowd(crowded) as taken:
         assert taken > 5
         # Then the api says so, and the run keeps its lease by the connection it has
+        began = time.monotonic()
         refused = api.post({"model": MODEL, "dataset": dataset}, "full")
+        record_property("answered_after_s", round(time.monotonic() - began, 2))
         assert refused.status_code == 503
         assert refused.headers["retry-after"]
         crowded.engine.dispose()

@@ -2,12 +2,14 @@
 
 import os
 import signal
+import time
 from pathlib import Path
 
 import psutil
 import pytest
 from sqlalchemy import text
 
+from tests.faults.elapsed import hurt_at, lost_after
 from tests.worker_house import LEASE, House, family, house, quiet_redis, until
 
 __all__ = ["house", "quiet_redis"]
@@ -38,7 +40,7 @@ def silent(house: House) -> list[str]:
     ("where", "attempts"), [("claim.updated", 1), ("report.inside", 2), ("settle.inside", 2)]
 )
 def test_a_worker_frozen_inside_a_transaction_blocks_nobody(
-    house: House, tmp_path: Path, where: str, attempts: int
+    house: House, tmp_path: Path, where: str, attempts: int, record_property
 ) -> None:
     # Given two workers, of which one freezes while it holds the job's row
     once = tmp_path / "once"
@@ -51,9 +53,12 @@ def test_a_worker_frozen_inside_a_transaction_blocks_nobody(
     assert until(lambda: silent(house) or None, 5) == ["neftune-worker"]
     # Then its session ends before its lease does, and the other one ends the job
     until(lambda: not silent(house), LEASE + 4.0)
+    record_property("session_ended_after_s", round(time.time() - hurt_at(once), 2))
     done = house.wait(job, "succeeded", "failed", seconds=LEASE + PATIENCE)
     assert (done.status, done.attempt) == ("succeeded", attempts), house.logs()[-4000:]
     assert house.steps(job) == list(range(11))
+    if attempts > 1:
+        record_property("found_after_s", lost_after(house, job, hurt_at(once)))
     # When it wakes up, then nothing it still had to say is heard
     artifacts, said = house.artifacts(job), house.feed(job)
     os.kill(asleep.pid, signal.SIGCONT)
@@ -66,12 +71,13 @@ def test_a_worker_frozen_inside_a_transaction_blocks_nobody(
 
 
 @pytest.mark.fault("F11")
-def test_a_worker_frozen_with_all_its_processes_finds_its_job_gone(house: House) -> None:
+def test_a_worker_frozen_with_all_its_processes_finds_its_job_gone(house: House, record_property) -> None:
     # Given a worker whose every process stands still, the runner too
     worker = house.start()
     job = house.submit("steps=30 sleep=0.05")
     house.wait_for_step(job, 5)
     tree = family(worker.pid)
+    fault = time.time()
     for member in tree:
         member.suspend()
     # When another one has taken its job over, and it wakes up in the middle
@@ -89,6 +95,7 @@ def test_a_worker_frozen_with_all_its_processes_finds_its_job_gone(house: House)
         fences = connection.exec_driver_sql("SELECT DISTINCT fence FROM metrics").scalars().all()
     assert fences == [2]
     assert worker.poll() is None
+    record_property("found_after_s", lost_after(house, job, fault))
 
 
 def workers(house: House, *jobs) -> int:

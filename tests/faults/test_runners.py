@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
+from tests.faults.elapsed import lost_after
 from tests.worker_house import LEASE, QUICK, House, busy_house, house, kill, quiet_redis, until
 
 __all__ = ["busy_house", "house", "quiet_redis"]
@@ -62,7 +63,7 @@ def test_a_killed_runner_is_told_with_its_memory_and_runs_again_at_once(
 
 @pytest.mark.fault("F10")
 @pytest.mark.parametrize("whole", [False, True], ids=["the pool child", "the whole worker"])
-def test_nothing_of_a_run_outlives_its_supervisor(tidy: House, whole: bool) -> None:
+def test_nothing_of_a_run_outlives_its_supervisor(tidy: House, whole: bool, record_property) -> None:
     # Given a runner with a child in its group, and one that has left group and parent
     worker = tidy.start(**QUICK)
     job = tidy.submit("steps=100 sleep=0.05 child=1 orphan=1")
@@ -71,8 +72,11 @@ def test_nothing_of_a_run_outlives_its_supervisor(tidy: House, whole: bool) -> N
     word = f"{tidy.root}/work/run-"
     assert len(alive(word)) == 3
     # When the supervisor is killed, then the runner dies at once
-    kill(worker if whole else tidy.pool_child(worker))
+    victim = worker if whole else tidy.pool_child(worker)
+    began = time.monotonic()
+    kill(victim)
     until(lambda: not runner.is_running() or runner.status() == psutil.STATUS_ZOMBIE, 3)
+    record_property("runner_dead_after_s", round(time.monotonic() - began, 2))
     # And whoever works in this folder next ends the others before it claims anything
     if whole:
         tidy.start(**QUICK)
@@ -145,15 +149,17 @@ def test_a_job_that_kills_its_workers_ends_after_three_runs(house: House, tmp_pa
 
 
 @pytest.mark.fault("F13")
-def test_a_frozen_runner_is_stalled_though_its_supervisor_beats(house: House) -> None:
+def test_a_frozen_runner_is_stalled_though_its_supervisor_beats(house: House, record_property) -> None:
     # Given a runner that stands still, as in a deadlock, for longer than a lease
     worker = house.start(STALL_SECONDS=str(LEASE + 2))
     job = house.submit("steps=60 sleep=0.05")
     house.wait_for_step(job, 5)
+    fault = time.time()
     os.kill(house.runner(worker).pid, signal.SIGSTOP)
     # Then its lease is kept until it counts as stalled, and a second run ends well
     done = house.wait(job, "succeeded", "failed", seconds=PATIENCE)
     assert (done.status, done.attempt, done.crashes) == ("succeeded", 2, 0)
     (lost,) = [fact.data for fact in house.facts(job) if fact.name == "run.lost"]
     assert (lost["code"], lost["reason"]) == ("stalled", "once")
+    record_property("found_after_s", lost_after(house, job, fault))
     assert house.steps(job) == list(range(61))

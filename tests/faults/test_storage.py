@@ -127,7 +127,7 @@ def test_a_store_that_hangs_costs_no_lease(remote: House, store: Store) -> None:
 
 @pytest.mark.fault("F25")
 def test_a_slow_store_is_waited_for(remote: House, store: Store) -> None:
-    remote.start()
+    remote.start(PAUSE_SECONDS="30")  # the last checkpoint is waited for as long as for a pause
     store.mode = "slow"
     job = remote.submit("steps=3 ckpt=2 ckpt_bytes=100000", dataset=remote.rows)
     done = remote.wait(job, "succeeded", "failed", seconds=60)

@@ -2,6 +2,7 @@
 
 import json
 import secrets
+import time
 from collections.abc import Iterator
 
 import httpx
@@ -11,6 +12,7 @@ from sqlalchemy import make_url, text
 from neftune_store.db import unit_of_work
 from neftune_store.projects import ProjectLedger
 from standalone.address import free_port
+from tests.faults.elapsed import lost_after
 from tests.faults.proxy import Proxy, before
 from tests.worker_house import LEASE, MODEL, House, house, quiet_redis, until
 
@@ -126,20 +128,25 @@ def test_a_workers_commit_without_an_answer_does_nothing_twice(
 
 
 @pytest.mark.fault("F23")
-def test_a_worker_that_is_cut_off_stops_itself_and_another_takes_over(house: House, line: Proxy) -> None:
+def test_a_worker_that_is_cut_off_stops_itself_and_another_takes_over(
+    house: House, line: Proxy, record_property
+) -> None:
     # Given a worker that alone can no longer reach the database
     lonely = house.start(DATABASE_URL=line.url)
     house.start("worker.reconcile")
     job = house.submit("steps=120 sleep=0.05 ckpt=5")
     until(lambda: house.job(job).committed_step >= 5 or None, 30)
     runner = house.runner(lonely)
+    fault = time.time()
     line.turn("black_hole")
     house.start()
     # Then its runner is dead before the lease is out, and the other one goes on from the checkpoint
     until(lambda: not runner.is_running() or runner.status() == "zombie" or None, LEASE + 1)
+    record_property("runner_dead_after_s", round(time.time() - fault, 2))
     again = until(lambda: now if (now := house.job(job)).attempt == 2 else None, 20)
     assert again.committed_step >= 5
     line.turn("pass")
     done = house.wait(job, "succeeded", "failed", seconds=60)
     assert (done.status, done.attempt) == ("succeeded", 2), house.logs()[-4000:]
     assert lonely.poll() is None
+    record_property("found_after_s", lost_after(house, job, fault))
