@@ -2,7 +2,8 @@
 
 Going out: the runner announces a folder; a thread stores its files by their content and then commits the
 row that makes the place one to go on from. Training does not wait for it, and a storage that is away is
-asked again: meanwhile the two newest wait, on disk, under names of ours, for the runner drops its own.
+asked again: meanwhile two wait, on disk, under names of ours, for the runner drops its own. What is on its
+way is never given up for a newer one: a runner that saves faster than we store would have nothing stored.
 Coming back: the furthest checkpoint whose bytes are still the committed ones is laid out for the next run.
 """
 
@@ -55,6 +56,7 @@ class Uploader:
         self._out, self._aside = out, aside
         self._store, self._commit = store, commit
         self._waiting: deque[Saved] = deque()
+        self._on_its_way: Saved | None = None
         self._changed = threading.Condition()
         self._last = False  # nothing more will come
         self._given_up = threading.Event()
@@ -70,8 +72,9 @@ class Uploader:
             return
         with self._changed:
             while len(self._waiting) >= WAITING:
-                log.info("checkpoint.skipped", step=self._waiting[0].step)
-                self._forget(self._waiting[0])
+                oldest = next(one for one in self._waiting if one is not self._on_its_way)
+                log.info("checkpoint.skipped", step=oldest.step)
+                self._forget(oldest)
             self._waiting.append(saved)
             self._changed.notify()
 
@@ -101,6 +104,7 @@ class Uploader:
                     if not (isinstance(fault, StorageUnavailable) or is_unavailable(fault)):
                         raise
                     log.warning("checkpoint.delayed", step=saved.step, reason=type(fault).__name__)
+                    self._rest()
                     self._given_up.wait(RETRY_SECONDS[min(tries, len(RETRY_SECONDS) - 1)])
                     tries += 1
                 else:
@@ -115,14 +119,20 @@ class Uploader:
         with self._changed:
             while not self._waiting and not self._last:
                 self._changed.wait()
-            return self._waiting[0] if self._waiting else None
+            self._on_its_way = self._waiting[0] if self._waiting else None
+            return self._on_its_way
+
+    def _rest(self) -> None:
+        """Have nothing on its way: what comes meanwhile may push out the oldest."""
+        with self._changed:
+            self._on_its_way = None
 
     def _bring(self, saved: Saved) -> None:
-        """Store one and commit it; if a newer one has meanwhile pushed it out, let it be."""
+        """Store one and commit it."""
         files = []
         try:
             for name in files_under(saved.folder):
-                if not self._wanted(saved):
+                if self._given_up.is_set():
                     return
                 stored = self._store(saved.folder / name)
                 files.append(CheckpointFile(name.as_posix(), stored.sha256, stored.bytes, stored.blob_key))
@@ -134,10 +144,6 @@ class Uploader:
             failpoint("checkpoint.committed")
         with self._changed:
             self._forget(saved)
-
-    def _wanted(self, saved: Saved) -> bool:
-        with self._changed:
-            return saved in self._waiting and not self._given_up.is_set()
 
     def _forget(self, saved: Saved) -> None:
         with suppress(ValueError):

@@ -105,7 +105,8 @@ class Reporter:
             case Checkpoint():  # its place in the curve is there before it can be gone on from
                 if self._batch:
                     self._flush()
-                self._offer(message)
+                if not self._batch:  # or else we were told to give up
+                    self._offer(message)
         return True
 
     def _flush(self) -> None:

@@ -1,0 +1,143 @@
+"""Checkpoints on their way, without any storage: what is brought, what is let go, and in which order."""
+
+import queue
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from neftune_core.messages import Checkpoint, Metric
+from neftune_store.checkpoints import CheckpointFile
+from neftune_store.errors import DatabaseUnavailable, LeaseLost, StorageUnavailable
+from tests.worker_house import until
+from worker import checkpoints
+from worker.checkpoints import Uploader
+from worker.reporter import Reporter
+
+PARTS = ("optimizer", "state", "weights")
+
+
+class Shop:
+    """A runner that saves, and a storage that takes a file each time it is told to."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.doors = threading.Semaphore(0)
+        self.fault: Exception | None = None
+        self.asked = 0
+        self.refuses: Exception | None = None
+        self.committed: list[int] = []
+        self.uploader = Uploader(root / "out", root / "saved", self._store, self._commit)
+
+    def save(self, step: int) -> None:
+        """Save and announce it, as the runner would."""
+        folder = self.root / "out" / f"step-{step}"
+        folder.mkdir(parents=True)
+        for name in PARTS:
+            (folder / name).write_text(f"{step} {name}")
+        self.uploader.offer(Checkpoint(step, folder.name))
+
+    def waiting(self) -> list[int]:
+        """List the steps that lie on disk."""
+        return sorted(int(path.name) for path in (self.root / "saved").iterdir())
+
+    def _store(self, path: Path) -> CheckpointFile:
+        self.asked += 1
+        assert self.doors.acquire(timeout=10)
+        if self.fault is not None:
+            raise self.fault
+        return CheckpointFile(path.name, "0" * 64, path.stat().st_size, path.read_text())
+
+    def _commit(self, step: int, files: Sequence[CheckpointFile]) -> None:
+        if self.refuses is not None:
+            raise self.refuses
+        assert [file.blob_key for file in files] == [f"{step} {name}" for name in PARTS]
+        self.committed.append(step)
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
+    monkeypatch.setattr(checkpoints, "RETRY_SECONDS", (0.2,))
+    return Shop(tmp_path)
+
+
+def test_a_runner_that_saves_faster_than_storage_takes_loses_what_is_between(shop: Shop) -> None:
+    # Given one that saves again whenever one file of a checkpoint has been stored
+    for step in range(1, 10):
+        shop.save(step)
+        shop.doors.release()
+        until(lambda step=step: shop.asked == step + 1, 5)
+    # Then what had begun was brought to its end, each time
+    assert (shop.committed, shop.waiting()) == ([1, 3, 6], [9])
+    shop.doors.release(3)
+    shop.uploader.last_call()
+    assert shop.uploader.done(5)
+    assert (shop.committed, shop.waiting()) == ([1, 3, 6, 9], [])
+
+
+def test_while_storage_is_away_the_newest_wait(shop: Shop) -> None:
+    shop.fault = StorageUnavailable()
+    for step in range(1, 6):
+        shop.save(step)
+        tries = shop.asked
+        shop.doors.release()
+        until(lambda tries=tries: shop.asked > tries, 5)
+    assert len(shop.waiting()) == 2
+    assert shop.waiting()[-1] == 5
+    shop.fault = None
+    shop.doors.release(6)
+    shop.uploader.last_call()
+    assert shop.uploader.done(5)
+    assert shop.committed[-1] == 5
+
+
+@pytest.mark.parametrize("away", [StorageUnavailable(), DatabaseUnavailable()])
+def test_a_commit_that_finds_nobody_is_made_again(shop: Shop, away: Exception) -> None:
+    shop.refuses = away
+    shop.save(7)
+    shop.doors.release(3)
+    until(lambda: shop.asked == 4, 5)
+    shop.refuses = None
+    shop.doors.release(3)
+    shop.uploader.last_call()
+    assert shop.uploader.done(5)
+    assert (shop.committed, shop.uploader.broken, shop.uploader.lost) == ([7], False, False)
+
+
+def test_a_commit_that_is_refused_for_its_fence_says_that_the_job_is_lost(shop: Shop) -> None:
+    shop.refuses = LeaseLost()
+    shop.save(7)
+    shop.doors.release(3)
+    assert shop.uploader.done(5)
+    assert (shop.uploader.lost, shop.uploader.broken) == (True, False)
+
+
+def test_what_was_given_up_is_not_committed(shop: Shop) -> None:
+    shop.save(7)
+    until(lambda: shop.asked, 5)
+    shop.uploader.give_up()
+    shop.doors.release(3)
+    assert shop.uploader.done(5)
+    assert shop.committed == []
+
+
+def test_a_checkpoint_whose_steps_could_not_be_written_is_not_offered() -> None:
+    # Given a database that is away
+    messages: queue.Queue[object] = queue.Queue()
+    tried, offered = threading.Event(), []
+
+    def write(_batch: object) -> None:
+        tried.set()
+        raise DatabaseUnavailable
+
+    inbox = SimpleNamespace(messages=messages, median_step_seconds=lambda: 0.0)
+    reporter = Reporter(inbox, write, offered.append)
+    messages.put(Metric(5, {"train_loss": 1.0}))
+    messages.put(Checkpoint(5, "step-5"))
+    assert tried.wait(5)
+    # When the run is given up before it is back, then nobody may go on from a step that was never told
+    reporter.give_up()
+    assert reporter.done(5)
+    assert offered == []
