@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -20,7 +21,14 @@ PATIENCE = 30.0
 def frozen(house: House) -> psutil.Process | None:
     """Find the process that was stopped."""
     members = [member for process in house.processes for member in family(process.pid)]
-    return next((member for member in members if member.status() == psutil.STATUS_STOPPED), None)
+    return next((member for member in members if stopped(member)), None)
+
+
+def stopped(process: psutil.Process) -> bool:
+    """Tell whether it was; one that has ended meanwhile was not."""
+    with suppress(psutil.NoSuchProcess):
+        return process.status() == psutil.STATUS_STOPPED
+    return False
 
 
 def silent(house: House) -> list[str]:
