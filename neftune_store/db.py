@@ -7,12 +7,13 @@ its row locks until the server ends the session, so that must happen before a le
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import psycopg
 from psycopg.abc import PQGen
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Dialect, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
@@ -43,6 +44,7 @@ _TRANSIENT_CODES = {"57P01", "57P02", "57P03", "57P04", "57P05", "57014", "25006
 
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
 POOL_WAIT = 5.0  # seconds a request waits for a connection before it is told to come back
+PING_WAIT = 2.0  # seconds a connection that lay unused may take to show that it lives
 ANSWER_WAIT = 20.0  # seconds for one answer: past statement_timeout, so the server itself must be stuck
 
 
@@ -71,6 +73,7 @@ def make_engine(
         connect_args={"application_name": application_name, "options": options, **_TCP},
     )
     event.listen(engine, "do_connect", _connect)
+    engine.dialect.do_ping = partial(_ping, engine.dialect)  # type: ignore[method-assign]  # of this engine
     return engine
 
 
@@ -81,11 +84,14 @@ class _Answered(psycopg.Connection[Any]):
     own statement timeout sleeps with it.
     """
 
+    patience: float | None = None  # for what is asked now
+
     def wait(self, gen: PQGen[T], interval: float = 0.1, timeout: float | None = None) -> T:
         """Wait for one answer; when none comes, the connection is of no more use."""
-        end = time.monotonic() + ANSWER_WAIT
+        patience = self.patience or ANSWER_WAIT
+        end = time.monotonic() + patience
         try:
-            return super().wait(gen, interval, ANSWER_WAIT if timeout is None else timeout)
+            return super().wait(gen, interval, patience if timeout is None else timeout)
         except psycopg.OperationalError:
             if time.monotonic() >= end:
                 self.pgconn.finish()
@@ -94,6 +100,15 @@ class _Answered(psycopg.Connection[Any]):
 
 def _connect(_dialect: object, _record: object, args: list[Any], options: dict[str, Any]) -> Any:
     return _Answered.connect(*args, **options)
+
+
+def _ping(dialect: Dialect, line: _Answered) -> bool:
+    """Ask an unused connection whether it lives, and wait less long than for any other answer."""
+    line.patience = PING_WAIT
+    try:
+        return type(dialect).do_ping(dialect, line)  # type: ignore[arg-type]  # SQLAlchemy's word for any
+    finally:
+        line.patience = None
 
 
 @contextmanager

@@ -1,18 +1,22 @@
-"""Postgres dies under a running job: within the lease nothing is noticed, beyond it the runner is stopped."""
+"""Postgres dies, in each phase of a job: within the lease nothing is lost, beyond it runners are stopped."""
 
 import secrets
 import shutil
+import signal
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
+from sqlalchemy import text
 
 from neftune_store.db import migrate
 from standalone.postgres import EmbeddedPostgres
 from tests.conftest import create_database, database_named
-from tests.worker_house import House, opened, quiet_redis, until
+from tests.faults.test_unknown_outcomes import Api
+from tests.worker_house import MODEL, House, opened, quiet_redis, until
 
 __all__ = ["quiet_redis"]
 
@@ -48,6 +52,75 @@ def crash(server: EmbeddedPostgres) -> None:
     process.wait()
 
 
+PHASES = (
+    "claim.updated",
+    "run.spawned",
+    "report.inside",
+    "checkpoint.uploaded",
+    "publish.stored",
+    "settle.inside",
+)
+
+
+@pytest.mark.fault("F19")
+def test_a_database_that_goes_down_in_each_phase_of_a_job_costs_it_no_run(
+    fragile: House, server: EmbeddedPostgres, tmp_path: Path, record_property
+) -> None:
+    # Given a worker that waits a moment in each phase of its first job, and an api
+    reached = tmp_path / "reached"
+    reached.mkdir()
+    api = Api(fragile)
+    dataset = fragile.dataset().id
+    hurt = ",".join(f"{phase}:sleep:0.5" for phase in PHASES)
+    worker = fragile.start(NEFT_TEST="1", FAILPOINTS=hurt, FAILPOINTS_ONCE=str(reached))
+    fragile.start("worker.reconcile")
+    job = fragile.submit("steps=20 sleep=0.02 ckpt=5", dataset=dataset)
+    away, back = [], []
+    # When the database goes down in each of them (as ``pg_ctl stop -m immediate``) and comes back
+    for number, phase in enumerate(PHASES):
+        until(lambda phase=phase: (reached / phase).exists() or None, 60)
+        server.process.send_signal(signal.SIGQUIT)
+        server.process.wait()
+        asked = {"model": MODEL, "dataset": dataset, "metadata": {"toy": "steps=1"}}
+        away.append(refused(api, asked, f"key-{number}"))
+        server.start()
+        back.append(accepted(api, asked, f"key-{number}"))
+    record_property("refused_after_s", round(max(away), 2))
+    record_property("accepted_again_after_s", round(max(back), 2))
+    # Then the api said so at once and soon took jobs again, and the job ended in its first run, and whole
+    assert max(away) < 2.0
+    assert max(back) < 2.0
+    done = fragile.wait(job, "succeeded", "failed", seconds=60)
+    assert (done.status, done.attempt) == ("succeeded", 1), fragile.logs()[-4000:]
+    assert fragile.steps(job) == list(range(21))
+    assert worker.poll() is None
+    with fragile.engine.connect() as connection:
+        asked = text("SELECT count(*) FROM jobs WHERE status = 'succeeded' AND attempt = 1")
+        until(lambda: connection.scalar(asked) == 1 + len(PHASES) or None, 60)
+
+
+def refused(api: Api, body: dict[str, object], key: str) -> float:
+    """Hold that a job is put off for want of the database; give the longest time an answer took."""
+    began = time.monotonic()
+    answer = api.post(body, key)
+    took = time.monotonic() - began
+    assert (answer.status_code, answer.json()["code"]) == (503, "database_unavailable")
+    assert answer.headers["retry-after"]
+    began = time.monotonic()
+    ready = httpx.get(f"http://127.0.0.1:{api.port}/readyz", trust_env=False, timeout=20)
+    assert (ready.status_code, ready.json()["dependencies"]["postgres"]) == (503, "down")
+    assert ready.json()["dependencies"]["storage"] == "up"
+    return max(took, time.monotonic() - began)
+
+
+def accepted(api: Api, body: dict[str, object], key: str) -> float:
+    """Ask until the job is taken; give the seconds since the database takes connections."""
+    began = time.monotonic()
+    until(lambda: api.post(body, key).status_code in (200, 201) or None, 20)
+    return time.monotonic() - began
+
+
+@pytest.mark.long
 @pytest.mark.fault("F19")
 def test_a_database_that_is_back_within_the_lease_is_not_missed(
     fragile: House, server: EmbeddedPostgres
