@@ -6,17 +6,25 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from neftune_store.db import make_engine
+from tests import invariants
 from tests.api.live_api import Service, make_settings, running
 from tests.conftest import create_database, database_named, drop_database
 
 
 @pytest.fixture(scope="session")
 def api_database(postgres_url: str, migrated_template: str) -> Iterator[str]:
-    """One database for all of the api's tests; each has a project of its own in it."""
+    """One database for all of the api's tests; each has a project of its own in it; no promise is broken."""
     name = f"neftune_api_{secrets.token_hex(4)}"
     create_database(postgres_url, name, template=migrated_template)
-    yield database_named(postgres_url, name)
-    drop_database(postgres_url, name)
+    url = database_named(postgres_url, name)
+    yield url
+    engine = make_engine(url, application_name="tests")
+    try:
+        invariants.check(engine)
+    finally:
+        engine.dispose()
+        drop_database(postgres_url, name)
 
 
 @pytest.fixture(scope="session")

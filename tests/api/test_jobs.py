@@ -1,15 +1,30 @@
 """Jobs are recorded, shown, told to stop; all without Redis."""
 
 import json
-import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
 import pytest
+from sqlalchemy import text
 
 from neftune_core.spec import JobSpec
 from neftune_store.db import unit_of_work
 from neftune_store.runs import add_event, write_metrics
-from tests.api.live_api import MODEL, Service, claim, rows, spec, submit, succeed, upload, urgent
+from tests.api.live_api import (
+    MODEL,
+    Service,
+    claim,
+    make_settings,
+    rows,
+    running,
+    spec,
+    submit,
+    succeed,
+    upload,
+    urgent,
+)
 
 
 def test_a_job_is_recorded_without_redis(client: httpx.Client) -> None:
@@ -41,24 +56,38 @@ def test_the_same_idempotency_key_gives_the_same_job(client: httpx.Client) -> No
     assert other.headers["x-should-retry"] == "false"
 
 
-@pytest.mark.fault("F33")
-def test_fifty_at_once_with_one_key_make_one_job(service: Service, client: httpx.Client) -> None:
+def many(service: Service, client: httpx.Client, keys: int, at_once: int) -> None:
+    """Hold that each key makes one job, whoever else uses it, and that all its answers name that job."""
     body = spec(upload(client)["id"])
-    answers: list[tuple[int, str]] = []
 
-    def post() -> None:
-        answer = client.post("/jobs", json=body, headers={"Idempotency-Key": "same"}, timeout=60)
-        answers.append((answer.status_code, answer.json().get("id", answer.text)))
+    def post(turn: int) -> tuple[str, int, dict[str, object]]:
+        key = f"key-{turn // at_once}"
+        answer = client.post("/jobs", json=body, headers={"Idempotency-Key": key}, timeout=120)
+        return key, answer.status_code, answer.json()
 
-    threads = [threading.Thread(target=post) for _ in range(50)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(at_once) as pool:
+        answers = list(pool.map(post, range(keys * at_once)))
+    made = {key: told["id"] for key, status, told in answers if status == 201}
+    assert Counter(status for _, status, _ in answers) == {201: keys, 200: keys * (at_once - 1)}
+    assert len(set(made.values())) == len(made) == keys
+    assert len({json.dumps(told | {"queue": None}, sort_keys=True) for _, _, told in answers}) == keys
+    assert all(told["id"] == made[key] for key, _, told in answers)
+    with service.engine.connect() as connection:
+        asked = text("SELECT count(*) FROM jobs WHERE dataset_id = :dataset")
+        assert connection.scalar(asked, {"dataset": body["dataset"]}) == keys
 
-    assert len({job for _, job in answers}) == 1, answers
-    assert sorted({status for status, _ in answers}) == [200, 201]
-    assert [status for status, _ in answers].count(201) == 1
+
+@pytest.mark.fault("F33")
+def test_fifty_at_once_with_each_of_four_keys_make_four_jobs(service: Service, client: httpx.Client) -> None:
+    many(service, client, keys=4, at_once=50)
+
+
+@pytest.mark.long
+@pytest.mark.fault("F33")
+def test_fifty_at_once_with_each_of_two_hundred_keys(api_database: str, tmp_path: Path) -> None:
+    settings = make_settings(api_database, tmp_path, queue_limit=1000)
+    with running(settings) as found, found.client() as client:
+        many(found, client, keys=200, at_once=50)
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "two words", "\u00e9"])

@@ -56,7 +56,7 @@ def test_a_stream_tells_everything_in_order_and_ends_with_the_last_status(
     with unit_of_work(service.engine) as session:
         write_metrics(session, claimed, [(1, {"train_loss": 2.0}), (2, {"train_loss": 1.0})])
         add_event(session, claimed, "neftune.verified", {})
-        settle_succeeded(session, claimed, {})
+        settle_succeeded(session, claimed, {}, [factories.make_artifact()])
 
     told = read_all(client, job)
 
@@ -71,7 +71,7 @@ def test_a_lost_connection_loses_nothing(service: Service, client: httpx.Client)
     claimed = claim(service, job)
     with unit_of_work(service.engine) as session:
         write_metrics(session, claimed, [(step, {"train_loss": 1.0}) for step in range(1, 451)])
-        settle_succeeded(session, claimed, {})
+        settle_succeeded(session, claimed, {}, [factories.make_artifact()])
     whole = read_all(client, job)
 
     for cut in (0, 1, 200, 201, len(whole) - 2):

@@ -5,14 +5,17 @@ import secrets
 import time
 from collections.abc import Iterator
 
+import httpx
 import pytest
+from sqlalchemy import text
 
 from neftune_store.blobs import Blobs
 from neftune_store.db import unit_of_work
 from neftune_store.job import Job
 from neftune_store.runs import runs_of
 from tests.faults.s3_stub import Mode, Store, serving
-from tests.worker_house import House, house, quiet_redis, until
+from tests.faults.test_unknown_outcomes import Api
+from tests.worker_house import ROWS, House, house, quiet_redis, until
 
 __all__ = ["house", "quiet_redis"]
 
@@ -164,3 +167,42 @@ def test_what_could_not_be_stored_is_told_with_the_run(remote: House, store: Sto
     with unit_of_work(remote.engine) as session:
         assert runs_of(session, job.project_id, job.id)[0].error_code == "storage_unavailable"
     remote.cancel(job)
+
+
+@pytest.mark.fault("F24")
+def test_an_upload_while_the_store_is_down_is_put_off_and_leaves_nothing(
+    remote: House, store: Store, record_property
+) -> None:
+    # Given an api whose store refuses everything
+    api = Api(remote)
+    known, before = sealed(remote), kept(remote, store)
+    store.mode = "down"
+    began = time.monotonic()
+    refused = upload(api, ROWS * 100)
+    record_property("refused_after_s", round(time.monotonic() - began, 2))
+    assert (refused.status_code, refused.json()["code"]) == (503, "storage_unavailable")
+    assert refused.headers["retry-after"]
+    # Then no dataset is sealed and nothing is staged, and the same rows are taken when it is back
+    assert sealed(remote) == known
+    store.mode = "pass"
+    assert kept(remote, store) == before
+    assert upload(api, ROWS * 100).status_code == 201
+    assert sealed(remote) == known + 1
+    assert len(kept(remote, store)) == len(before) + 1
+
+
+def sealed(house: House) -> int:
+    with house.engine.connect() as connection:
+        return connection.scalar(text("SELECT count(*) FROM datasets")) or 0
+
+
+def kept(house: House, store: Store) -> list[str]:
+    """List the files behind the store that are this house's."""
+    folder = store.folder / house.environ["STORAGE_URL"].removeprefix("s3://")
+    return sorted(str(path) for path in folder.rglob("*") if path.is_file())
+
+
+def upload(api: Api, rows: bytes) -> httpx.Response:
+    headers = {"authorization": f"Bearer {api.key}"}
+    url = f"http://127.0.0.1:{api.port}/datasets"
+    return httpx.post(url, content=rows, headers=headers, timeout=120, trust_env=False)
