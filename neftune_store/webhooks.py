@@ -30,12 +30,18 @@ HELD = timedelta(seconds=60)  # a sender has this long before another one tries;
 FIRST_REST, LONGEST_REST = timedelta(seconds=5), timedelta(hours=1)
 PATIENCE = timedelta(days=3)
 
+# What is on its way, or was tried in vain, counts against a webhook: one that does not answer has only the
+# senders that others leave it, however much it is to be told.
 _CLAIM = text(
     """
+    WITH unheard AS (
+        SELECT webhook_id, count(*) AS tried FROM deliveries
+        WHERE due_at IS NOT NULL AND attempts > 0 GROUP BY webhook_id
+    )
     UPDATE deliveries SET attempts = attempts + 1, due_at = clock_timestamp() + :held
     WHERE id = (
-        SELECT id FROM deliveries WHERE due_at <= clock_timestamp()
-        ORDER BY attempts, due_at LIMIT 1 FOR UPDATE SKIP LOCKED
+        SELECT id FROM deliveries LEFT JOIN unheard USING (webhook_id) WHERE due_at <= clock_timestamp()
+        ORDER BY coalesce(tried, 0), attempts, due_at LIMIT 1 FOR UPDATE OF deliveries SKIP LOCKED
     )
     RETURNING id, webhook_id, event_id, body, attempts
     """
@@ -156,9 +162,9 @@ def tell_of(session: Session, project_id: str, job_id: str, fact: str) -> None:
 
 
 def take(session: Session) -> Errand | None:
-    """Take what has waited longest, those first that were tried least. It comes due again by itself.
+    """Take what has waited longest, of the webhook with the least that was tried and not heard.
 
-    A receiver that never answers therefore keeps no other one waiting.
+    A receiver that never answers therefore keeps no other one waiting. What is taken comes due again.
     """
     while (row := session.execute(_CLAIM, {"held": HELD}).one_or_none()) is not None:
         found = select(WebhookRow).where(WebhookRow.id == row.webhook_id, WebhookRow.deleted_at.is_(None))

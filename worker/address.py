@@ -9,7 +9,10 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
-_NAT64 = IPv6Network("64:ff9b::/96")
+# In the last 32 bits of these stands the IPv4 address that a gateway or an old kernel makes of them.
+_HOLD_IPV4 = tuple(map(IPv6Network, ("64:ff9b::/96", "::/96", "::ffff:0:0:0/96")))
+# Somebody's own network, which not every Python knows: of sites, and of gateways.
+_OWN = tuple(map(IPv6Network, ("fec0::/10", "64:ff9b:1::/48")))
 
 
 class Refused(Exception):
@@ -30,14 +33,16 @@ def resolved(host: str, port: int, allowed: Sequence[str]) -> str:
 def is_public(address: str) -> bool:
     """Tell whether anybody on the internet could mean this address."""
     ip = ip_address(address.split("%", 1)[0])
+    if any(ip in network for network in _OWN):
+        return False
     inner = _inside(ip)
-    return ip.is_global and not ip.is_multicast and (inner is None or inner.is_global)
+    return all(one.is_global and not one.is_multicast for one in (ip, inner) if one is not None)
 
 
 def _inside(ip: IPv4Address | IPv6Address) -> IPv4Address | None:
     """Give the IPv4 address that a gateway would make of this one."""
     if isinstance(ip, IPv4Address):
         return None
-    if ip in _NAT64:
+    if any(ip in network for network in _HOLD_IPV4):
         return IPv4Address(int(ip) & 0xFFFFFFFF)
     return ip.ipv4_mapped or ip.sixtofour
