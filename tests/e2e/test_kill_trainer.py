@@ -37,6 +37,7 @@ def submit(house: House, dataset: str):
 
 
 @pytest.mark.fault("F4")
+@pytest.mark.long  # before its first checkpoint; with one it is the first way of test_resume
 def test_a_killed_worker_costs_no_job_and_changes_no_result(training: House) -> None:
     house = training
     dataset = house.dataset().id

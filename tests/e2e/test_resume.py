@@ -143,11 +143,6 @@ def test_three_interruptions_change_no_byte_of_a_lora_run(service: Service) -> N
     same(service, calm, job, 3)
 
 
-def test_an_interruption_changes_no_byte_of_a_qlora_run(service: Service) -> None:
-    calm, job = interrupted(service, QLORA, 1, 30)
-    same(service, calm, job, 1)
-
-
 @pytest.mark.fault("F4")
 @pytest.mark.long
 @pytest.mark.parametrize("number", [1, 3, 10])
