@@ -11,7 +11,7 @@ from sqlalchemy import Engine, text
 
 from neftune_store.blobs import Blobs, blob_key
 from neftune_store.checkpoints import CheckpointFile
-from neftune_store.collection import collect, revive
+from neftune_store.collection import _NAMED, collect, revive
 from neftune_store.datasets import DatasetLedger
 from neftune_store.db import unit_of_work
 from neftune_store.lifecycle import Status
@@ -196,3 +196,23 @@ def test_a_second_collector_finds_it_busy(engine: Engine, blobs: Blobs, put) -> 
     slow.told.set()
     collector.join(10)
     assert collect(engine, blobs).looked
+
+
+def test_whether_a_checkpoint_names_an_object_is_read_off_an_index(engine: Engine) -> None:
+    """Looking through all checkpoints for each object, a collection of many never came to its end."""
+    make_job(engine)
+    claim = make_claim(engine)
+    many = text(
+        "INSERT INTO checkpoints (id, job_id, fence, step, manifest) SELECT 'ckpt_' || n, :job, 1, n,"
+        " jsonb_build_object('files', jsonb_build_array(jsonb_build_object('blob_key', 'key-' || n)))"
+        " FROM generate_series(1, 2000) AS n"
+    )
+    with engine.begin() as connection:
+        connection.execute(many, {"job": claim.job_id})
+        connection.execute(text("ANALYZE checkpoints"))
+        keys = {"keys": [f"key-{n}" for n in range(0, 4000, 20)]}
+        plan = "\n".join(connection.execute(text(f"EXPLAIN {_NAMED.text}"), keys).scalars())
+        named = set(connection.execute(_NAMED, keys).scalars())
+    assert "ix_checkpoints_files" in plan
+    assert "Seq Scan on checkpoints" not in plan
+    assert named == {f"key-{n}" for n in range(20, 2001, 20)}
