@@ -143,8 +143,8 @@ def test_a_database_away_for_longer_stops_the_runner_and_the_job_runs_again(
     fragile.environ.update(LEASE_SECONDS="4", LEASE_STOP_SECONDS="2.5")
     worker = fragile.start()
     fragile.start("worker.reconcile")
-    job = fragile.submit("steps=100 sleep=0.05")
-    fragile.wait_for_step(job, 5)
+    job = fragile.submit("steps=100 sleep=0.05 ckpt=5")
+    saved = until(lambda: fragile.job(job).committed_step or None, 30)
     runner = fragile.runner(worker)
     began = time.monotonic()
     crash(server)
@@ -155,4 +155,6 @@ def test_a_database_away_for_longer_stops_the_runner_and_the_job_runs_again(
     done = fragile.wait(job, "succeeded", "failed", seconds=60)
     assert (done.status, done.attempt) == ("succeeded", 2), fragile.logs()[-4000:]
     assert fragile.steps(job) == list(range(101))
+    (resumed,) = [fact.data["step"] for fact in fragile.facts(job) if fact.name == "run.resumed"]
+    assert resumed >= saved
     assert worker.poll() is None

@@ -157,3 +157,20 @@ def test_a_full_disk_ends_the_job_and_spares_its_last_checkpoint(real: House, sm
     again = real.wait(again, "succeeded", "failed", seconds=LOAD_SECONDS)
     assert again.status == "succeeded", real.log_tail(again)
     assert [fact.data["step"] for fact in real.facts(again) if fact.name == "run.resumed"] == [2]
+
+
+@pytest.mark.long
+@pytest.mark.fault("F39")
+@pytest.mark.parametrize("harm", ["truncated", "flipped"])
+def test_damaged_weights_are_told_and_not_tried_again(real: House, harm: str) -> None:
+    weights = real.root / "models" / DEMO / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    if harm == "truncated":
+        del data[-1000:]
+    else:
+        data[0] ^= 0xFF  # of the header's length
+    weights.write_bytes(data)
+    real.start()
+    job = real.submit(model=DEMO, alpha=5.0, training=TRAINING)
+    done = real.wait(job, "failed", "succeeded", seconds=LOAD_SECONDS)
+    assert (done.status, done.error_code, done.attempt) == ("failed", "model_error", 1), real.log_tail(job)

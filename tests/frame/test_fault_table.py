@@ -59,6 +59,13 @@ def test_a_fault_without_a_test_has_a_reason() -> None:
     assert silent == []
 
 
+def test_what_holds_a_promise_is_there() -> None:
+    promises = re.findall(r"^\| I\d+ \| [^|]+ \| ([^|]+) \|$", DOC.read_text("utf-8"), re.MULTILINE)
+    named = [path for held_by in promises for path in re.findall(r"`([\w/]+\.py)`", held_by)]
+    assert len(promises) == 16
+    assert [path for path in named if not (ROOT / "tests" / path.removeprefix("tests/")).is_file()] == []
+
+
 def write() -> None:
     """Bring the column of tests up to date."""
     by_fault = marked()
