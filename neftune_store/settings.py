@@ -69,7 +69,7 @@ class StoreSettings(BaseSettings):
 
     collect_seconds: float = Field(3600, gt=0, description="Seconds between collections of unnamed objects.")
     collect_grace_seconds: float = Field(
-        86400, ge=0, description="How long an object stays after it was first seen without a name."
+        86400, ge=3600, description="How long an object stays after it was first seen without a name."
     )
     checkpoint_days: float = Field(7, ge=0, description="How long an ended job keeps its checkpoints.")
 

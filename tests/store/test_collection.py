@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, text
 
+from neftune_store import collection
 from neftune_store.blobs import Blobs, blob_key
 from neftune_store.checkpoints import CheckpointFile
 from neftune_store.collection import _NAMED, collect, revive
 from neftune_store.datasets import DatasetLedger
-from neftune_store.db import unit_of_work
+from neftune_store.db import make_engine, unit_of_work
+from neftune_store.jobs import JobLedger
 from neftune_store.lifecycle import Status
 from neftune_store.runs import commit_checkpoint
 from neftune_store.settings import StoreSettings
@@ -91,6 +93,60 @@ def test_what_a_row_names_stays(engine: Engine, blobs: Blobs, put, name) -> None
         assert connection.execute(text("SELECT count(*) FROM condemned_blobs")).scalar_one() == 0
 
 
+def test_what_got_a_name_and_lost_it_has_its_whole_grace_period_again(
+    engine: Engine, blobs: Blobs, put
+) -> None:
+    # Given an object that was condemned, then named for a while
+    key = put(b"wanted")
+    assert collect(engine, blobs).condemned == 1
+    dataset = make_dataset(engine, blob_key=key)
+    collect(engine, blobs)
+    with unit_of_work(engine) as session:
+        DatasetLedger(session).delete(dataset.project_id, dataset.id)
+    # Then the time before it had a name counts no more
+    done = collect(engine, blobs, grace=timedelta(seconds=0.2))
+    assert (done.condemned, done.removed) == (1, 0)
+    assert blobs.exists(key)
+
+
+def test_what_gets_its_name_at_the_last_moment_stays(
+    engine: Engine, blobs: Blobs, put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given an object that is due, and a row that names it after the collector has looked
+    key = put(b"wanted")
+    collect(engine, blobs)
+    remove = collection._remove
+
+    def named_first(*given: object) -> int:
+        make_dataset(engine, blob_key=key)
+        return remove(*given)
+
+    monkeypatch.setattr(collection, "_remove", named_first)
+    assert collect(engine, blobs, grace=NOW).removed == 0
+    assert blobs.exists(key)
+
+
+def test_what_was_condemned_anew_while_others_were_removed_stays(engine: Engine, blobs: Blobs, put) -> None:
+    key = put(b"again")
+    collect(engine, blobs)
+    assert not collection._removed(engine, blobs, key, timedelta(hours=1))
+    assert blobs.exists(key)
+    assert collection._removed(engine, blobs, key, NOW)
+
+
+def test_a_removal_that_takes_its_time_keeps_its_place(engine: Engine, blobs: Blobs, put) -> None:
+    """Longer than a session may be silent: were it ended, the object could be stored and then be removed."""
+    key = put(b"slow")
+    collect(engine, blobs)
+    slow = Hesitant(blobs._store, root=blobs._root)
+    slow.reached, slow.told = threading.Event(), threading.Event()
+    hasty = make_engine(engine.url.render_as_string(hide_password=False), idle_seconds=0.3)
+    threading.Timer(1.2, slow.told.set).start()
+    assert collect(hasty, slow, grace=NOW).removed == 1
+    hasty.dispose()
+    assert not blobs.exists(key)
+
+
 def test_deleted_datasets_jobs_and_dropped_checkpoints_name_nothing(
     engine: Engine, blobs: Blobs, put
 ) -> None:
@@ -124,6 +180,30 @@ def test_checkpoints_of_jobs_that_ended_long_ago_are_given_up(engine: Engine, bl
     assert collect(engine, blobs, checkpoint_age=timedelta(days=7)).expired == 0
     assert collect(engine, blobs, checkpoint_age=NOW).expired == 1
     assert collect(engine, blobs, grace=NOW).removed == 1
+
+
+def test_checkpoints_that_a_retry_takes_over_stay_though_the_old_ones_are_given_up(
+    engine: Engine, blobs: Blobs, put
+) -> None:
+    # Given a retry that has copied what an old job left, and has not committed yet
+    key = put(b"checkpoint")
+    job = make_job(engine)
+    claim = make_claim(engine)
+    with unit_of_work(engine) as session:
+        commit_checkpoint(session, claim, 5, [CheckpointFile("w", "0" * 64, 1, key)])
+    settle(engine, claim, Status.FAILED)
+    given = {"grace": NOW, "checkpoint_age": NOW}
+    collector = threading.Thread(target=collect, args=(engine, blobs), kwargs=given)
+    with unit_of_work(engine) as session:
+        JobLedger(session).retry(job.project_id, job.id)
+        # When the collector gives up the old job's
+        collector.start()
+        collector.join(0.5)
+        assert collector.is_alive(), "it waits until the copies name their objects"
+    collector.join(10)
+    # Then the object has a name all the time
+    assert blobs.exists(key)
+    assert [place.step for place in make_claim(engine).checkpoints] == [5]
 
 
 def test_staged_leftovers_go_with_the_grace_period(engine: Engine, blobs: Blobs, tmp_path: Path) -> None:
