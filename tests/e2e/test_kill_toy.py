@@ -124,6 +124,7 @@ def test_a_leaving_worker_gives_its_job_back_without_a_mark(running: tuple[House
     assert house.steps(job) == list(range(ROUND + 1))
 
 
+@pytest.mark.long  # test_redis.py does worse in less time
 @pytest.mark.fault("F17")
 def test_three_queued_jobs_survive_a_flushed_redis(house: House) -> None:
     # Given three jobs in the queue behind a running one
@@ -183,6 +184,7 @@ def test_a_cancel_is_heard_long_before_the_next_heartbeat(house: House) -> None:
     house.wait(job, "cancelled", seconds=10)  # a heartbeat is due every 20 seconds
 
 
+@pytest.mark.long  # as above
 @pytest.mark.fault("F17")
 def test_a_broken_redis_disturbs_no_running_job_and_loses_no_queued_one(house: House, tmp_path) -> None:
     # Given a worker on a Redis of its own, with one job running and two queued

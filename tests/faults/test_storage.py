@@ -108,7 +108,7 @@ def test_training_goes_on_while_storage_is_down(
     while (now := remote.job(job)).live_step < came:
         assert (now.status, now.attempt) == ("running", 1)
         assert now.committed_step <= before.live_step + 5
-        assert len(list(remote.work_dir.glob("run-*/saved/*"))) <= 2
+        assert len(list(remote.work_dir.glob("run-*/saved/*"))) <= 3  # one may be taking another's place
         time.sleep(0.1)
     # And when it is back, the newest is committed before the end
     store.mode = "pass"

@@ -98,13 +98,14 @@ def test_rows_that_give_no_finite_loss_end_the_job_after_three_skipped_steps(rea
     assert all(math.isfinite(values.sum()) for values in load(last).values())
 
 
+@pytest.mark.long
 @pytest.mark.fault("F38")
 @pytest.mark.parametrize(
     ("where", "when"),
     [
         ("step.inside:oom", "Out of memory at step 1: "),
-        pytest.param("model.loading:oom", "Out of memory outside the steps", marks=pytest.mark.long),
-        pytest.param("loss.inside:oom@4", "Out of memory outside the steps", marks=pytest.mark.long),
+        ("model.loading:oom", "Out of memory outside the steps"),
+        ("loss.inside:oom@4", "Out of memory outside the steps"),
     ],
     ids=["in a step", "while loading", "while measuring"],
 )
