@@ -15,7 +15,9 @@ DOCS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *(R
 
 
 def make(*arguments: str, folder: Path = ROOT, **env: str) -> subprocess.CompletedProcess[str]:
-    clean = {key: value for key, value in os.environ.items() if not key.startswith("MAKE")}
+    # Nothing of the make that runs these tests, such as its ARGS.
+    ours = ("MAKE", "MFLAGS", "ARGS", "JOBS")
+    clean = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
     return subprocess.run(
         ["make", *arguments], cwd=folder, env=clean | env, capture_output=True, text=True, check=False
     )
