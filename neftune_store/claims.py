@@ -19,7 +19,7 @@ from neftune_store.journal import Fact, change
 from neftune_store.models import DatasetRow, JobRow, RunRow
 
 # Of each project so many are looked at: as many workers may be claiming at the same instant. One more finds
-# nothing and is rung for again.
+# nothing and is rung for again. Their rows are tried one by one: a join would read all jobs there ever were.
 CLAIMERS = 64
 
 _CLAIM = text(
@@ -37,13 +37,17 @@ _CLAIM = text(
             ORDER BY priority DESC, created_at, id
             LIMIT :claimers
         ) AS job
+    ), best AS MATERIALIZED (
+        SELECT id FROM first
+        ORDER BY priority DESC, running, served_at NULLS FIRST, created_at, id
     ), chosen AS (
         SELECT job.id
-        FROM first JOIN jobs AS job ON job.id = first.id
-        WHERE job.status = 'queued' AND job.intent = 'run'
-        ORDER BY first.priority DESC, first.running, first.served_at NULLS FIRST, first.created_at, first.id
+        FROM best CROSS JOIN LATERAL (
+            SELECT id FROM jobs
+            WHERE id = best.id AND status = 'queued' AND intent = 'run'
+            FOR NO KEY UPDATE SKIP LOCKED
+        ) AS job
         LIMIT 1
-        FOR NO KEY UPDATE OF job SKIP LOCKED
     ), claimed AS (
         UPDATE jobs SET
             status = 'running', fence = fence + 1, attempt = attempt + 1, run_after = NULL,

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import Engine, text
 
+from neftune_store import claims
 from neftune_store.claims import Claim, claim_next
 from neftune_store.db import unit_of_work
 from neftune_store.events import events_after
@@ -184,3 +185,22 @@ def test_claiming_stays_quick_with_ten_thousand_queued_jobs(engine: Engine) -> N
     with engine.begin() as connection:  # row by row, the next test would wait for foreign keys
         connection.execute(text("TRUNCATE jobs CASCADE"))
     assert min(took) < 0.1  # seconds; the goal is 0.02, and a busy machine only ever adds
+
+
+def test_a_claim_from_a_deep_queue_reads_only_the_first_of_each_project(engine: Engine) -> None:
+    # Given three thousand jobs of twenty projects
+    for _ in range(20):
+        make_job(engine)
+    copies = text(
+        "INSERT INTO jobs SELECT (jsonb_populate_record(job, jsonb_build_object("
+        " 'id', left(job.id, 24) || lpad(n::text, 6, '0'), 'created_at', now() + n * interval '1 ms'))).*"
+        " FROM jobs AS job, generate_series(1, 149) AS n"
+    )
+    with engine.begin() as connection:
+        connection.execute(copies)
+        connection.execute(text("ANALYZE jobs"))
+        # Then no part of a claim's plan goes through all of them
+        plan = connection.execute(
+            text(f"EXPLAIN {claims._CLAIM.text}"), {"worker": "w", "lease": 60, "claimers": claims.CLAIMERS}
+        )
+        assert [line for line in plan.scalars() if "Seq Scan on jobs" in line] == []
