@@ -1,19 +1,29 @@
-"""Checkpoints on their way, without any storage: what is brought, what is let go, and in which order."""
+"""Checkpoints on their way and back, without any storage: what is brought, let go, and passed over."""
 
+import hashlib
 import queue
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from neftune_core.messages import Checkpoint, Metric
+from neftune_store.blobs import BlobInfo
+from neftune_store.checkpoints import Checkpoint as Saved
 from neftune_store.checkpoints import CheckpointFile
-from neftune_store.errors import DatabaseUnavailable, LeaseLost, StorageUnavailable
+from neftune_store.errors import (
+    BlobCorrupt,
+    BlobNotFound,
+    DatabaseUnavailable,
+    LeaseLost,
+    StorageUnavailable,
+)
 from tests.worker_house import until
 from worker import checkpoints
-from worker.checkpoints import Uploader
+from worker.checkpoints import Uploader, restore
 from worker.reporter import Reporter
 
 PARTS = ("optimizer", "state", "weights")
@@ -116,7 +126,7 @@ def test_a_commit_that_is_refused_for_its_fence_says_that_the_job_is_lost(shop: 
 
 def test_what_was_given_up_is_not_committed(shop: Shop) -> None:
     shop.save(7)
-    until(lambda: shop.asked, 5)
+    until(lambda: shop.asked == 1, 5)
     shop.uploader.give_up()
     shop.doors.release(3)
     assert shop.uploader.done(5)
@@ -141,3 +151,70 @@ def test_a_checkpoint_whose_steps_could_not_be_written_is_not_offered() -> None:
     reporter.give_up()
     assert reporter.done(5)
     assert offered == []
+
+
+class Shelves:
+    """A storage that gives what the next entry says: bytes, or a fault after the first half of them."""
+
+    def __init__(self, **given: list[bytes | Exception]) -> None:
+        self.given = given
+
+    def stream(self, key: str) -> Iterator[bytes]:
+        answer = self.given[key].pop(0)
+        if isinstance(answer, bytes):
+            return iter([answer])
+        if isinstance(answer, BlobNotFound):
+            raise answer
+        return self._broken_off(answer)
+
+    def head(self, key: str) -> BlobInfo:
+        return BlobInfo(key, len(WHOLE), datetime.now(UTC))
+
+    def _broken_off(self, fault: Exception) -> Iterator[bytes]:
+        yield WHOLE[:3]
+        raise fault
+
+
+WHOLE, OTHER = b"weights", b"weightz"
+
+
+def saved(step: int) -> Saved:
+    sha256 = hashlib.sha256(WHOLE).hexdigest()
+    return Saved(f"ckpt_{step}", step, (CheckpointFile("w", sha256, len(WHOLE), f"of_{step}"),))
+
+
+def restored(out: Path, shelves: Shelves) -> tuple[int | None, list[int]]:
+    """Lay out 9 or else 5; give the step, and the steps that were passed over."""
+    passed: list[int] = []
+    found = restore([saved(9), saved(5)], out, shelves, lambda: None, lambda one: passed.append(one.step))
+    folders = [path.name for path in (out / "checkpoints").iterdir()]
+    assert folders == ([] if found is None else [f"step-{found.step:08d}"])
+    if found is not None:
+        assert (out / "checkpoints" / folders[0] / "w").read_bytes() == WHOLE
+    return None if found is None else found.step, passed
+
+
+@pytest.mark.parametrize(
+    ("nine", "outcome"),
+    [
+        ([WHOLE], (9, [])),
+        ([OTHER, WHOLE], (9, [])),  # it was the way that was at fault
+        ([BlobCorrupt(), WHOLE], "raised"),
+        ([OTHER, OTHER], (5, [9])),
+        ([BlobNotFound()], (5, [9])),
+    ],
+)
+def test_what_is_damaged_is_asked_for_again_and_then_passed_over(
+    tmp_path: Path, nine: list[bytes | Exception], outcome: object
+) -> None:
+    shelves = Shelves(of_9=nine, of_5=[WHOLE])
+    if outcome == "raised":  # all of it is there, so this says nothing about the checkpoint
+        with pytest.raises(StorageUnavailable):
+            restored(tmp_path, shelves)
+    else:
+        assert restored(tmp_path, shelves) == outcome
+
+
+def test_with_nothing_whole_there_is_no_place_to_go_on_from(tmp_path: Path) -> None:
+    shelves = Shelves(of_9=[BlobNotFound()], of_5=[OTHER, OTHER])
+    assert restored(tmp_path, shelves) == (None, [9, 5])
