@@ -18,7 +18,6 @@ import pytest
 from sqlalchemy import event, text
 from sqlalchemy.exc import OperationalError
 
-from neftune_store import db
 from neftune_store.blobs import Blobs
 from neftune_store.db import unit_of_work
 from standalone.postgres import EmbeddedPostgres
@@ -131,12 +130,11 @@ def test_postgres_may_go_and_come_back(own_postgres: EmbeddedPostgres, tmp_path:
 
 
 def test_a_frozen_postgres_keeps_nobody_waiting_for_ever(
-    own_postgres: EmbeddedPostgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    own_postgres: EmbeddedPostgres, tmp_path: Path
 ) -> None:
     """Its kernel still acknowledges what is sent, so only a clock of ours can tell."""
     from neftune_store.db import migrate  # noqa: PLC0415 - loads Alembic, which only outages need
 
-    monkeypatch.setattr(db, "ANSWER_WAIT", 2.0)
     url = own_postgres.start()
     migrate(url)
     with running(make_settings(url, tmp_path)) as found, found.client() as client:

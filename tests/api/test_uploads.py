@@ -255,6 +255,7 @@ def test_rows_do_not_wait_for_tables(client: httpx.Client, monkeypatch: pytest.M
         assert [table.result().status_code for table in tables] == [201] * 6
 
 
+@pytest.mark.fault("F41")
 def test_a_dataset_in_use_stays_until_its_job_has_ended(client: httpx.Client) -> None:
     job = submit(client)
     path = f"/datasets/{job['spec']['dataset']}"
