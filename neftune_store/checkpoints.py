@@ -4,11 +4,11 @@ A row is written when its objects are complete in storage, so a row that is not 
 its bytes turn out to be others. ``committed_step`` is the furthest place there ever was: it never falls.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Select, delete, func, insert, select, update
+from sqlalchemy import Select, bindparam, delete, func, insert, select, text, update
 from sqlalchemy.orm import Session
 
 from neftune_store.ids import new_id
@@ -16,6 +16,14 @@ from neftune_store.journal import Fact, change
 from neftune_store.models import CheckpointRow, JobRow, MetricRow
 
 Why = Literal["old", "corrupt", "expired"]
+
+_SUMMARY = text(
+    """
+    SELECT coalesce(jsonb_object_agg(pair.key, pair.value ORDER BY metric.step), '{}')
+    FROM metrics AS metric, jsonb_each(metric.numbers) AS pair
+    WHERE metric.job_id = :job AND metric.step <= :step
+    """
+).bindparams(bindparam("job"), bindparam("step"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,18 +102,30 @@ def pass_over(session: Session, row: JobRow, checkpoint: Checkpoint) -> None:
     drop(session, [checkpoint.id], "corrupt")
     left = candidates(session, row.id)
     step = left[0].step if left else 0
-    facts = [Fact("checkpoint.corrupt", {"step": checkpoint.step, "attempt": row.attempt})]
-    if rewind(session, row.id, step):
-        facts.append(Fact("rewound", {"step": step, "attempt": row.attempt}))
-    values: Mapping[str, Any] = {"live_step": step, "ckpt_id": left[0].id if left else None}
-    change(session, row.id, (), values, facts)
+    values, rewound = rewind(session, row, step)
+    facts = [Fact("checkpoint.corrupt", {"step": checkpoint.step, "attempt": row.attempt}), *rewound]
+    change(session, row.id, (), {**values, "ckpt_id": left[0].id if left else None}, facts)
 
 
-def rewind(session: Session, job_id: str, step: int) -> bool:
-    """Remove the metrics after a step, or all when it is 0; tell whether there were any."""
-    again = delete(MetricRow).where(MetricRow.job_id == job_id, MetricRow.step > step)
-    done = session.execute(again)
-    return bool(done.rowcount)  # type: ignore[attr-defined]  # a DELETE gives a CursorResult
+def rewind(session: Session, row: JobRow, step: int) -> tuple[dict[str, Any], list[Fact]]:
+    """Remove the metrics after a step; give what the locked job changes to, and what is told of it.
+
+    What was measured before training stays.
+    """
+    values: dict[str, Any] = {"live_step": step}
+    again = delete(MetricRow).where(MetricRow.job_id == row.id, MetricRow.step > step)
+    if not session.execute(again).rowcount:  # type: ignore[attr-defined]  # a DELETE gives a CursorResult
+        return values, []
+    values["metrics_summary"] = summary_to(session, row, step)
+    return values, [Fact("rewound", {"step": step, "attempt": row.attempt})]
+
+
+def summary_to(session: Session, row: JobRow, step: int) -> dict[str, Any]:
+    """Give the last value of each number up to a step."""
+    summary = dict(session.scalar(_SUMMARY, {"job": row.id, "step": step}) or {})
+    if (base := row.metrics_summary.get("base_eval_loss")) is not None:
+        summary["base_eval_loss"] = base
+    return summary
 
 
 def drop(session: Session, ids: Sequence[str], why: Why) -> None:

@@ -103,10 +103,9 @@ def claim_next(session: Session, worker: str, lease_seconds: float) -> Claim | N
     ).one()
     places = candidates(session, job_id)
     begin = places[0].step if places else 0
-    facts = [Fact("run.started", {"attempt": row.attempt, "run": run_id, "worker": worker})]
-    if rewind(session, job_id, begin):
-        facts.append(Fact("rewound", {"step": begin, "attempt": row.attempt}))
-    changed = change(session, row.id, (), {"live_step": begin}, facts)
+    values, rewound = rewind(session, row, begin)
+    facts = [Fact("run.started", {"attempt": row.attempt, "run": run_id, "worker": worker}), *rewound]
+    changed = change(session, row.id, (), values, facts)
     if changed is not None:
         row = changed
     ran = _ran_seconds(session, row.id)

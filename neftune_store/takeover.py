@@ -6,9 +6,10 @@ copied row has the fence 0, so the first run of the new job comes after all of t
 
 from typing import Any
 
-from sqlalchemy import bindparam, func, insert, select, text, update
+from sqlalchemy import func, insert, select, text, update
 from sqlalchemy.orm import Session
 
+from neftune_store.checkpoints import summary_to
 from neftune_store.ids import new_id
 from neftune_store.models import CheckpointRow, JobRow, MetricRow
 
@@ -19,13 +20,6 @@ _METRICS = text(
     FROM metrics WHERE job_id = :old AND step <= :step
     """
 )
-_SUMMARY = text(
-    """
-    SELECT coalesce(jsonb_object_agg(pair.key, pair.value ORDER BY metric.step), '{}')
-    FROM metrics AS metric, jsonb_each(metric.numbers) AS pair
-    WHERE metric.job_id = :old AND metric.step <= :step
-    """
-).bindparams(bindparam("old"), bindparam("step"))
 
 
 class Inheritance:
@@ -41,14 +35,11 @@ class Inheritance:
         """Give how far the new job is when it begins; its last number leaves room for the curve."""
         if not self._places:
             return {}
-        summary = dict(self._session.scalar(_SUMMARY, {"old": self._old.id, "step": self.step}) or {})
-        if (base := self._old.metrics_summary.get("base_eval_loss")) is not None:
-            summary["base_eval_loss"] = base
         count = select(func.count()).where(MetricRow.job_id == self._old.id, MetricRow.step <= self.step)
         return {
             "committed_step": self.step,
             "live_step": self.step,
-            "metrics_summary": summary,
+            "metrics_summary": summary_to(self._session, self._old, self.step),
             "last_seq": 2 + (self._session.scalar(count) or 0),
         }
 

@@ -116,6 +116,24 @@ def test_the_next_run_draws_what_came_after_the_furthest_place_again(engine: Eng
     assert told(engine, "rewound") == [{"step": 4, "attempt": 2}]
 
 
+def test_a_job_tells_no_number_that_is_drawn_again(engine: Engine, claim: Claim) -> None:
+    # Given a loss at a step that a later run will take again, and one measured before training
+    with unit_of_work(engine) as session:
+        write_metrics(session, claim, [(0, {"eval_loss": 3.0})])
+    save(engine, claim, 4)
+    with unit_of_work(engine) as session:
+        write_metrics(session, claim, [(5, {"train_loss": 0.5, "eval_loss": 0.5})])
+    again = next_run(engine, claim)
+    # Then the job's last numbers are those of its curve, at this place and the one before
+    told = {"train_loss": 1.0, "eval_loss": 3.0, "base_eval_loss": 3.0}
+    assert job_of(engine, again).metrics_summary == told
+    with unit_of_work(engine) as session:
+        pass_over_checkpoint(session, again, again.checkpoints[0])
+    assert steps(engine) == [0]
+    told.pop("train_loss")
+    assert job_of(engine, again).metrics_summary == told
+
+
 def test_what_turns_out_damaged_is_passed_over_for_the_one_before(engine: Engine, claim: Claim) -> None:
     # Given two places and a later run, which finds the furthest damaged
     first = save(engine, claim, 2)
