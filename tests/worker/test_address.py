@@ -1,6 +1,7 @@
 """The address that was looked at is the one connected to, and none of a name's is in our own network."""
 
 import socket
+import ssl
 from typing import Any
 
 import pytest
@@ -47,6 +48,15 @@ def test_a_name_is_asked_for_once_and_that_very_address_connected_to(
     errand = Errand("dlv_1", "evt_1", 1, {}, f"{scheme}://{NAME}/", "whsec_" + "A" * 32)
     assert deliver.send(errand, ()) == deliver.Outcome(error="connection")
     assert gone_to == [(PUBLIC, 443 if scheme == "https" else 80)]
+
+
+def test_whoever_answers_at_that_address_has_to_prove_its_name() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        line = deliver._line("127.0.0.1", server.getsockname()[1], NAME)
+        with line:
+            assert isinstance(line, ssl.SSLSocket)
+            assert line.server_hostname == NAME
+            assert (line.context.check_hostname, line.context.verify_mode) == (True, ssl.CERT_REQUIRED)
 
 
 @pytest.mark.parametrize(
