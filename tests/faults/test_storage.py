@@ -103,16 +103,16 @@ def test_training_goes_on_while_storage_is_down(
     # When storage goes away
     store.mode = "down"
     before = remote.job(job)
-    came = before.live_step + int(away / pause * 0.8)  # a step takes a little longer than its pause
+    gone = time.monotonic()
     # Then steps are taken and told, no checkpoint is committed, and at most two wait on disk
-    while (now := remote.job(job)).live_step < came:
+    while (now := remote.job(job)).live_step < before.live_step + 30 or time.monotonic() - gone < away:
         assert (now.status, now.attempt) == ("running", 1)
         assert now.committed_step <= before.live_step + 5
         assert len(list(remote.work_dir.glob("run-*/saved/*"))) <= 3  # one may be taking another's place
         time.sleep(0.1)
     # And when it is back, the newest is committed before the end
     store.mode = "pass"
-    done = remote.wait(job, "succeeded", "failed", seconds=90)
+    done = remote.wait(job, "succeeded", "failed", seconds=240)
     assert (done.status, done.attempt, done.committed_step) == ("succeeded", 1, steps), remote.logs()[-3000:]
     published(remote, job)
 
