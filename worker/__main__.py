@@ -1,6 +1,7 @@
 """``python -m worker``: a Celery worker with one pool child, which supervises one runner at a time."""
 
 import os
+import threading
 from typing import Any
 
 from celery import signals
@@ -37,6 +38,7 @@ def main() -> None:
         look_by_itself(slot)
 
     signals.setup_logging.connect(keep_our_logs, weak=False)
+    signals.worker_shutting_down.lock = threading.RLock()  # one SIGTERM may come in the handler of another
     signals.worker_shutting_down.connect(ask_the_run_to_stop, weak=False)
     signals.worker_process_init.connect(begin_the_pool_child, weak=False)
     app.worker_main(

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from neftune_store.job import Job
-from tests.worker_house import House, house, kill, quiet_redis, until
+from tests.worker_house import House, family, house, kill, quiet_redis, until
 
 __all__ = ["house", "quiet_redis"]
 
@@ -25,11 +25,21 @@ def running(house: House) -> tuple[House, subprocess.Popen[bytes], Job]:
     return house, worker, job
 
 
+def left_after(house: House, worker: subprocess.Popen[bytes]) -> float:
+    """Hold that a worker that was told to leave ends well; give the seconds that it took."""
+    began = time.monotonic()
+    try:
+        status = worker.wait(LEAVING)
+    except subprocess.TimeoutExpired:
+        still = [(one.pid, one.name(), one.status()) for one in family(worker.pid)]
+        raise AssertionError(f"{still}\n{house.logs()[-4000:]}") from None
+    assert status == 0, house.logs()[-4000:]
+    return time.monotonic() - began
+
+
 def drained(house: House, worker: subprocess.Popen[bytes], job: Job) -> float:
     """Hold that it leaves well and the next worker goes on; give the seconds that leaving took."""
-    began = time.monotonic()
-    assert worker.wait(LEAVING) == 0, house.logs()[-4000:]
-    took = time.monotonic() - began
+    took = left_after(house, worker)
     resting = house.job(job)
     assert (resting.status, resting.crashes, resting.drains) == ("queued", 0, 1), house.logs()[-4000:]
     house.start()
@@ -96,7 +106,7 @@ def test_an_idle_worker_leaves_at_once_and_its_child_may_be_told_to(house: House
     assert worker.poll() is None
     for _ in range(10):
         os.killpg(worker.pid, signal.SIGTERM)
-    assert worker.wait(LEAVING) == 0
+    left_after(house, worker)
 
 
 @pytest.mark.fault("F44")
