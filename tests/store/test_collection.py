@@ -17,6 +17,7 @@ from neftune_store.datasets import DatasetLedger
 from neftune_store.db import make_engine, unit_of_work
 from neftune_store.jobs import JobLedger
 from neftune_store.lifecycle import Status
+from neftune_store.restored import make_fit
 from neftune_store.runs import commit_checkpoint
 from neftune_store.settings import StoreSettings
 from tests.factories import make_claim, make_dataset, make_job, settle
@@ -260,6 +261,16 @@ def test_what_was_revived_has_its_grace_period_again(engine: Engine, blobs: Blob
     collect(engine, blobs)
     with unit_of_work(engine) as session:
         revive(session, key)
+    done = collect(engine, blobs, grace=timedelta(seconds=0.2))
+    assert (done.condemned, done.removed) == (1, 0)
+
+
+def test_after_a_restore_every_object_has_its_grace_period_again(engine: Engine, blobs: Blobs, put) -> None:
+    """Rows that came after the backup may have named it; who restores an older one still may."""
+    put(b"named by what was lost")
+    collect(engine, blobs)
+    with unit_of_work(engine) as session:
+        assert make_fit(session).spared == 1
     done = collect(engine, blobs, grace=timedelta(seconds=0.2))
     assert (done.condemned, done.removed) == (1, 0)
 
