@@ -116,10 +116,11 @@ def kept(house: House) -> list[str]:
 def test_an_api_killed_in_mid_upload_leaves_nothing_to_see(house: House) -> None:
     # Given an api that dies with half of an upload in its hands
     doomed = Api(house)
-    rows = ROWS * 40
+    rows = ROWS * (24 * 1024 * 1024 // len(ROWS))
 
     def half() -> Iterator[bytes]:
         yield rows[: len(rows) // 2]
+        assert "/staging/" in until(lambda: kept(house) or None, 30)[0]  # its first part
         kill(doomed.process)
         yield rows[len(rows) // 2 :]
 
