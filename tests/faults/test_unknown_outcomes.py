@@ -124,7 +124,10 @@ def test_a_workers_commit_without_an_answer_does_nothing_twice(
     assert (done.status, done.attempt) == ("succeeded", 1), house.logs()[-4000:]
     assert house.steps(job) == list(range(31))
     assert house.events(job).count("job.succeeded") == 1
-    assert house.events(job).count("checkpoint.committed") == 3
+    # Each once; one that waited for the line may have made room for a newer one
+    committed = [fact.data["step"] for fact in house.facts(job) if fact.name == "checkpoint.committed"]
+    assert committed == sorted(set(committed))
+    assert committed[-1] == 30
 
 
 @pytest.mark.fault("F23")
