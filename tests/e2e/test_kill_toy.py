@@ -22,7 +22,7 @@ __all__ = ["busy_house", "house", "quiet_redis"]
 
 ROUND = 40  # steps
 CELERY = 5.0  # it looks for dead children every so often
-SLACK = 20.0  # patience: a new worker starts on a busy machine; faults/test_claiming.py holds how soon a loss is found
+SLACK = 20.0  # patience: a new worker starts on a busy machine; test_claiming.py holds how soon
 
 
 @pytest.fixture
