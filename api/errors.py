@@ -31,6 +31,7 @@ STATUSES: Mapping[str, int] = {
     "rate_limited": 429,
     "too_many_streams": 429,
     "too_many_uploads": 429,
+    "too_many_readouts": 429,
     # how it was asked
     "bad_request": 400,
     "invalid_idempotency_key": 400,
@@ -118,6 +119,7 @@ RETRY_AFTER_S: Mapping[str, int] = {
     "rate_limited": 60,
     "too_many_streams": 10,
     "too_many_uploads": 5,
+    "too_many_readouts": 5,
     "queue_full": 30,
 }
 

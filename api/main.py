@@ -21,6 +21,7 @@ from api import (
     jobs,
     metrics,
     models,
+    readouts,
     stream,
     webhooks,
 )
@@ -41,6 +42,7 @@ _BESIDE_TURNS = _STREAM_THREADS + 1  # connections of those who don't wait for a
 
 _ROUTERS = (
     datasets.router,
+    readouts.router,
     jobs.router,
     events.router,
     metrics.router,
@@ -96,6 +98,7 @@ def _equip(app: FastAPI, settings: ApiSettings) -> None:
     state.wakeups = Wakeups()
     state.stream_slots = stream.StreamSlots(settings.sse_per_key)
     state.uploads = datasets.UploadSlots(settings.uploads_at_once)
+    state.readouts = readouts.ReadoutSlots()
 
 
 @asynccontextmanager
@@ -104,6 +107,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     # Long answers have threads of their own, so that they never keep short ones waiting.
     state.upload_threads = anyio.CapacityLimiter(4)
     state.table_threads = anyio.CapacityLimiter(2)
+    state.readout_threads = anyio.CapacityLimiter(readouts.AT_ONCE)
     state.stream_threads = anyio.CapacityLimiter(_STREAM_THREADS)
     state.readiness = health.Readiness(health.checks(state.engine, state.blobs, state.settings.redis_url))
     state.closing = asyncio.Event()

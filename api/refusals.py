@@ -21,7 +21,8 @@
     │   └── InvalidSpec         invalid_spec, or not_supported
     ├── NotYet                not_supported
     ├── NoSpace               insufficient_storage
-    └── TooManyUploads        too_many_uploads
+    ├── TooManyUploads        too_many_uploads
+    └── TooManyReadouts       too_many_readouts
 
 Codes only; statuses stand in :mod:`api.errors`. No message repeats what was sent.
 """
@@ -213,3 +214,12 @@ class TooManyUploads(ApiError):
 
     def __init__(self) -> None:
         super().__init__("Too many uploads are under way; try again in a moment.")
+
+
+class TooManyReadouts(ApiError):
+    """More looks at datasets wait than this process takes."""
+
+    code = "too_many_readouts"
+
+    def __init__(self) -> None:
+        super().__init__("Too many previews and counts are under way; try again in a moment.")

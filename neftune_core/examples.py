@@ -20,7 +20,7 @@ def examples_of(
     rows: Sequence[Row], training: TrainingSpec, tokenizer: Any, template: prompts.Template
 ) -> Prepared:
     """Tokenise all rows as the spec says."""
-    return _Reading(training, tokenizer, template).of(rows)
+    return Reading(training, tokenizer, template).of(rows)
 
 
 def refuse_noise_on_nothing(spec: JobSpec, prepared: Prepared) -> None:
@@ -35,7 +35,7 @@ def refuse_noise_on_nothing(spec: JobSpec, prepared: Prepared) -> None:
 
 
 @dataclass(frozen=True)
-class _Reading:
+class Reading:
     """How this run reads rows."""
 
     training: TrainingSpec
@@ -43,21 +43,24 @@ class _Reading:
     template: prompts.Template
 
     def of(self, rows: Sequence[Row]) -> Prepared:
-        return prepare(self._spans(rows), self.tokenizer, self.training.max_length, self._begin())
+        """Tokenise all rows."""
+        spans = ((number, one) for number, row in enumerate(rows) for one in self.spans(row))
+        return prepare(spans, self.tokenizer, self.training.max_length, self.begin())
 
-    def _spans(self, rows: Sequence[Row]) -> Iterator[tuple[int, Sequence[Span]]]:
-        for number, row in enumerate(rows):
-            split = splits(self.training.split_conversations, self.template, row.source_format)
-            for part in parts(row, self._fits) if split else [row]:
-                yield number, self._rendered(part)
+    def spans(self, row: Row) -> Iterator[Sequence[Span]]:
+        """Give the text of each example that a row becomes."""
+        split = splits(self.training.split_conversations, self.template, row.source_format)
+        for part in parts(row, self._fits) if split else [row]:
+            yield self._rendered(part)
+
+    def begin(self) -> list[int]:
+        """Give what stands before each example."""
+        # A model's own chat template writes the beginning-of-text token where it wants one.
+        return [] if self.template == "chat" else beginning(self.tokenizer)
 
     def _rendered(self, row: Row) -> Sequence[Span]:
         return prompts.render(row, self.template, self.tokenizer, self.training.train_on)
 
     def _fits(self, row: Row) -> bool:
         [text] = encoded([(0, self._rendered(row))], self.tokenizer)
-        return len(self._begin()) + len(text.ids) <= self.training.max_length
-
-    def _begin(self) -> list[int]:
-        # A model's own chat template writes the beginning-of-text token where it wants one.
-        return [] if self.template == "chat" else beginning(self.tokenizer)
+        return len(self.begin()) + len(text.ids) <= self.training.max_length

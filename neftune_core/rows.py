@@ -88,6 +88,11 @@ class RowScanner:
         yield from chain.from_iterable(self._last_rows())
         self._summary()
 
+    def beginning(self, chunks: Iterable[bytes]) -> Iterator[AnyRow]:
+        """Feed all chunks of a file that may be cut off and give the rows that are whole; never finish."""
+        for chunk in chunks:
+            yield from chain.from_iterable(self._rows_in(chunk))
+
     def _rows_in(self, data: bytes) -> Iterator[Sequence[AnyRow]]:
         if self._splitter is not None:
             yield from self._reader.read(self._splitter.feed(data))

@@ -5,7 +5,6 @@ says otherwise; so the parent never opens such a file, it only reads what the ch
 """
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from neftune_core.limited import bare_environment
 from neftune_core.rows_faults import DatasetTooLarge, InvalidDataset, RowFault, UnknownFormat
 from neftune_core.rows_limits import Limits
 
@@ -59,7 +59,7 @@ def _run(path: Path, out_path: Path, limits: Limits) -> Mapping[str, Any]:
             capture_output=True,
             timeout=WALL_SECONDS,
             check=False,
-            env=_environment(),
+            env=bare_environment(),
         )
     except subprocess.TimeoutExpired:
         return {"code": "dataset_too_large", "msg": "The file takes too long to unpack."}
@@ -69,12 +69,6 @@ def _run(path: Path, out_path: Path, limits: Limits) -> Mapping[str, Any]:
     if b"MemoryError" in done.stderr or b"bad_alloc" in done.stderr or done.returncode == -signal.SIGXCPU:
         return {"code": "dataset_too_large", "msg": "The file unpacks to more than can be read."}
     return {"code": "dataset_format", "msg": "The file is damaged and can't be read."}
-
-
-def _environment() -> dict[str, str]:
-    """Give the child what Python and one thread need; no secret of ours."""
-    kept = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL", "TMPDIR") if name in os.environ}
-    return {**kept, "OMP_NUM_THREADS": "1", "ARROW_IO_THREADS": "1", "ARROW_DEFAULT_MEMORY_POOL": "system"}
 
 
 def _error(told: Mapping[str, Any]) -> Exception:

@@ -6,7 +6,6 @@ limits its own memory and time before it opens the file; what then dies, dies he
 
 import csv
 import json
-import resource
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -14,6 +13,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
+from neftune_core.limited import limit_myself
 from neftune_core.rows_faults import DatasetTooLarge, plain
 from neftune_core.rows_schema import FORMS, format_of
 from neftune_core.strict_json import JsonFault, loads
@@ -58,13 +58,12 @@ class _Sink:
 def main() -> None:
     """Do what stdin asks and tell how it went."""
     asked = json.load(sys.stdin)
-    _limit(asked["memory_bytes"], asked["cpu_seconds"])
+    limit_myself(asked["memory_bytes"], asked["cpu_seconds"])
     path = Path(asked["path"])
     try:
-        with Path(asked["out_path"]).open("wb") as out, path.open("rb") as file:
+        with Path(asked["out_path"]).open("wb") as out:
             sink = _Sink(out, asked["limits"])
-            is_parquet = file.read(4) == _PARQUET
-            for row in _parquet(path, asked["limits"]) if is_parquet else _csv(path, asked["limits"]):
+            for row in table_rows(path, asked["limits"]):
                 sink.add(row)
         told: Mapping[str, Any] = {}
     except Refused as refused:
@@ -77,11 +76,11 @@ def main() -> None:
     sys.stdout.write(json.dumps(told))
 
 
-def _limit(memory_bytes: int, cpu_seconds: int) -> None:
-    """Not in the parent between fork and exec, where other threads' locks may be held for ever."""
-    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
-    resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds + 5))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+def table_rows(path: Path, limits: Mapping[str, int]) -> Iterator[dict[str, Any]]:
+    """Give the rows of a CSV or Parquet file, only in a process with limits."""
+    with path.open("rb") as file:
+        is_parquet = file.read(4) == _PARQUET
+    yield from _parquet(path, limits) if is_parquet else _csv(path, limits)
 
 
 def _csv(path: Path, limits: Mapping[str, int]) -> Iterator[dict[str, Any]]:

@@ -87,25 +87,42 @@ def prepare(
 
     ``begin`` is put before each row.
     """
-    head, plain = np.array(begin, dtype=np.int32), np.zeros(len(begin), dtype=bool)
     keys = ExampleKeys()
     examples: list[Example] = []
     read: set[int] = set()
     truncated = unended = 0
     for text in encoded(rows, tokenizer):
-        ids = np.concatenate([head, text.ids])
-        trained = np.concatenate([plain, text.trained])
-        response = np.concatenate([plain | text.response[:1].all(), text.response])  # begins as it goes on
+        one = fitted(text, max_length, begin)
         read.add(text.row)
-        truncated += len(ids) > max_length
-        kept, learnt = ids[:max_length], trained[:max_length]
-        learnt[:1] = False  # nothing comes before the first token to tell it from
-        if not learnt.any():
+        truncated += one.length > max_length
+        if not one.trained.any():
             continue
-        unended += bool(trained[max_length:].any())  # an answer's last token is the one that ends it
-        examples.append(Example(text.row, kept, learnt, keys.key(kept), response[:max_length]))
+        unended += one.unended
+        examples.append(Example(text.row, one.ids, one.trained, keys.key(one.ids), one.response))
     dropped = len(read - {example.row for example in examples})
     return Prepared(tuple(examples), dropped, truncated, unended)
+
+
+class Fitted(NamedTuple):
+    """What of a text fits; ``length`` is what it had, ``unended``: an answer lost its end."""
+
+    ids: Ids
+    trained: Flags
+    response: Flags
+    length: int
+    unended: bool
+
+
+def fitted(text: "Encoded", max_length: int, begin: Sequence[int] = ()) -> Fitted:
+    """Put ``begin`` before a text and cut it at ``max_length``."""
+    head, plain = np.array(begin, dtype=np.int32), np.zeros(len(begin), dtype=bool)
+    ids = np.concatenate([head, text.ids])
+    trained = np.concatenate([plain, text.trained])
+    response = np.concatenate([plain | text.response[:1].all(), text.response])  # begins as it goes on
+    kept, learnt = ids[:max_length], trained[:max_length]
+    learnt[:1] = False  # nothing comes before the first token to tell it from
+    unended = bool(trained[max_length:].any())  # an answer's last token is the one that ends it
+    return Fitted(kept, learnt, response[:max_length], len(ids), unended)
 
 
 def refuse_if_mostly_dropped(prepared: Prepared, max_length: int) -> None:
@@ -119,12 +136,16 @@ def refuse_if_mostly_dropped(prepared: Prepared, max_length: int) -> None:
 
 
 class Encoded(NamedTuple):
-    """A row's token ids, and which of them lie in trained text and in what the assistant says."""
+    """A row's token ids, and which of them lie in trained text and in what the assistant says.
+
+    ``ends`` tells for each token how many characters of the text are written with it.
+    """
 
     row: int
     ids: Ids
     trained: Flags
     response: Flags
+    ends: NDArray[np.int64]
 
 
 def encoded(rows: Iterable[tuple[int, Sequence[Span]]], tokenizer: Any) -> Iterator[Encoded]:
@@ -145,12 +166,13 @@ def encoded(rows: Iterable[tuple[int, Sequence[Span]]], tokenizer: Any) -> Itera
             span_of = _span_of(spans, ends)
             forged = np.isin(ids, reserved) & ~np.array([span.special for span in spans], dtype=bool)[span_of]
             if forged.any():
-                ids, span_of = _encoded_apart(spans, backend)
+                ids, span_of, ends = _encoded_apart(spans, backend)
             yield Encoded(
                 row,
                 ids,
                 np.array([span.trained for span in spans], dtype=bool)[span_of],
                 np.array([span.response for span in spans], dtype=bool)[span_of],
+                ends[:, 1],
             )
 
 
@@ -161,20 +183,25 @@ def _span_of(spans: Sequence[Span], offsets: NDArray[np.int64]) -> NDArray[np.in
     return np.minimum(np.searchsorted(bounds, last, side="right"), len(spans) - 1)
 
 
-def _encoded_apart(spans: Sequence[Span], backend: Any) -> tuple[Ids, NDArray[np.int64]]:
+def _encoded_apart(spans: Sequence[Span], backend: Any) -> tuple[Ids, NDArray[np.int64], NDArray[np.int64]]:
     """Encode special and plain stretches apart, so that special tokens in content stay plain text."""
     ids: list[int] = []
     span_of: list[NDArray[np.int64]] = []
-    first = 0
+    ends: list[NDArray[np.int64]] = []
+    first = written = 0
     for special, stretch in groupby(spans, key=lambda span: span.special):
         part = list(stretch)
         backend.encode_special_tokens = not special
-        encoding = backend.encode("".join(span.text for span in part), add_special_tokens=False)
+        text = "".join(span.text for span in part)
+        encoding = backend.encode(text, add_special_tokens=False)
+        offsets = np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2)
         ids += encoding.ids
-        span_of.append(first + _span_of(part, np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2)))
+        span_of.append(first + _span_of(part, offsets))
+        ends.append(written + offsets)
         first += len(part)
+        written += len(text)
     backend.encode_special_tokens = False
-    return np.array(ids, dtype=np.int32), np.concatenate(span_of)
+    return np.array(ids, dtype=np.int32), np.concatenate(span_of), np.concatenate(ends)
 
 
 def special_ids(tokenizer: Any) -> list[int]:
