@@ -63,11 +63,6 @@ async def ringing_jobs(request: Request, tx: RingingTx) -> JobLedger:
     return JobLedger(tx, queue_limit=request.app.state.settings.queue_limit)
 
 
-async def ringing_datasets(tx: RingingTx) -> DatasetLedger:
-    """Give the dataset ledger, in the same transaction: a request with two could wait for itself."""
-    return DatasetLedger(tx)
-
-
 async def datasets(tx: Tx) -> DatasetLedger:
     """Give the dataset ledger."""
     return DatasetLedger(tx)
@@ -80,7 +75,6 @@ async def artifacts(tx: Tx) -> ArtifactLedger:
 
 Jobs = Annotated[JobLedger, Depends(jobs, scope="function")]
 RingingJobs = Annotated[JobLedger, Depends(ringing_jobs, scope="function")]
-RingingDatasets = Annotated[DatasetLedger, Depends(ringing_datasets, scope="function")]
 Datasets = Annotated[DatasetLedger, Depends(datasets, scope="function")]
 Artifacts = Annotated[ArtifactLedger, Depends(artifacts, scope="function")]
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import ValidationError
 
+from api.asked import asked_job
 from api.bodies import json_body
 from api.deps import (
     PLAIN,
@@ -15,12 +16,12 @@ from api.deps import (
     Jobs,
     Limit,
     Reader,
-    RingingDatasets,
     RingingJobs,
     Writer,
     problems,
 )
-from api.dry_run import DryRun, rehearse
+from api.dry_run import Rehearsal
+from api.dry_run_schemas import DryRun
 from api.models import Models
 from api.refusals import BadIdempotencyKey, InvalidJson, InvalidSpec, NotYet
 from api.schemas import ArtifactRead, JobDetail, JobRead, Listing, QueueRead
@@ -57,14 +58,6 @@ _CHANGES_BODY = {
     },
     **_KEYED,
 }
-
-
-async def asked(body: Annotated[object, Depends(json_body)]) -> JobSpec:
-    """Read the body as the spec it must be: by the class that the trainer reads."""
-    try:
-        return JobSpec.model_validate(body)
-    except ValidationError as error:
-        raise InvalidSpec(faults_of(error, JobSpec)) from error
 
 
 async def changes(request: Request) -> dict[str, Any]:
@@ -116,17 +109,16 @@ def submit(  # noqa: PLR0913, PLR0917 - each thing a request carries, by name
     response: Response,
     who: Writer,
     key: Annotated[str | None, Depends(idempotency_key)],
-    spec: Annotated[JobSpec, Depends(asked)],
+    spec: Annotated[JobSpec, Depends(asked_job)],
     models: Models,
+    rehearsed: Rehearsal,  # before the transaction, which must not be open for so long
     jobs: RingingJobs,
-    datasets: RingingDatasets,
-    dry_run: Annotated[bool, Query(description="Check and plan only; nothing is created.")] = False,
 ) -> JobRead | DryRun:
     """Record the job; a worker will pick it up. Redis is not asked, so nothing here waits for it."""
     models.check(spec.model, spec.revision)
-    if dry_run:
+    if rehearsed is not None:
         response.status_code = 200
-        return rehearse(spec, datasets, who.project_id)
+        return rehearsed
     return _made(response, jobs, *jobs.submit(who.project_id, spec, idempotency_key=key))
 
 

@@ -101,7 +101,7 @@ async def tokens(
     Rows are read for five seconds, of a dataset over 16 MiB at some places only; `sampled` says so.
     """
     named = named_model(models, model)
-    told, how = await look(request, dataset, named, asked, _counted)
+    told, how = await look(request, dataset, named, asked, counted)
     return TokensRead(
         dataset=dataset.id, model=named, max_length=asked.max_length, **scaled(told, dataset.rows, how)
     )
@@ -111,13 +111,14 @@ def _previewed(rows: int, got: Fetched, model_dir: Path, asked: TrainingSpec) ->
     return readout.preview(got.sample, model_dir, asked, rows)
 
 
-def _counted(got: Fetched, model_dir: Path, asked: TrainingSpec) -> Mapping[str, Any]:
+def counted(got: Fetched, model_dir: Path, asked: TrainingSpec) -> Mapping[str, Any]:
+    """Count the tokens of what was fetched."""
     return readout.token_counts(got.sample, model_dir, asked)
 
 
 def scaled(told: Mapping[str, Any], rows: int, how: str) -> dict[str, Any]:
     """Put the figures of a sample in terms of the whole dataset."""
-    figures = dict(told)
+    figures = {name: value for name, value in told.items() if name != "shape"}
     read, all_tokens, trained = (figures.pop(name) for name in ("rows_read", "tokens", "trained_tokens"))
     of_all = rows / read
     if read < rows and how == "all rows":

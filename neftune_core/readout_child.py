@@ -25,7 +25,7 @@ from neftune_core.rows_canonical import canonical
 from neftune_core.rows_limits import Limits
 from neftune_core.spec import TrainingSpec
 from neftune_core.tabular_child import Refused, table_rows
-from neftune_core.weights import text_config
+from neftune_core.weights import shape_of, text_config
 
 MOST_ROWS = 100_000
 _PIECE = 256 * 1024
@@ -62,7 +62,8 @@ def _answered(asked: Mapping[str, Any]) -> Mapping[str, Any]:
         return {**told, "rows": shown(rows, reading)}
     counting = Counting(reading, model_dir)
     counting.read(rows, asked["seconds"])
-    return {**told, **counting.told()}
+    shape = shape_of(model_dir)
+    return {**told, **counting.told(), "shape": None if shape is None else asdict(shape)}
 
 
 def _rows(asked: Mapping[str, Any]) -> Iterator[Row]:

@@ -5,6 +5,7 @@ Reads the headers of safetensors, and of the token embedding the rows it is aske
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neftune_core.errors import ModelError
+from neftune_core.estimates import Shape
 
 _MOST_HEADER = 100 * 1024**2  # the format's own limit
 _EMBEDDINGS = ("embed_tokens.weight", "wte.weight", "word_embeddings.weight", "embed_in.weight")
+_LAYER = re.compile(r"(?:^|\.)(?:layers|h|blocks)\.[0-9]+\.")
 _READABLE = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 _ROWS_AT_ONCE = 256
 # What the embedding module returns is the row itself; in Gemma it is the row times the root of the width.
@@ -95,6 +98,25 @@ def embedding_of(model_dir: Path, counts: NDArray[np.int64]) -> Embedding | None
         return Embedding(channels, None, "the model's embeddings can't be read for these tokens")
     factor = math.sqrt(channels) if kind in _ROOT_OF_WIDTH else 1.0
     return Embedding(channels, factor * math.sqrt(_mean_square(tensor, counts[:rows])))
+
+
+def shape_of(model_dir: Path) -> Shape | None:
+    """Tell what of a model decides memory; ``None`` where it is none that is known here."""
+    found = tensors(model_dir)
+    config = text_config(model_dir)
+    layers = config.get("num_hidden_layers", config.get("n_layer"))
+    name = next((name for name in sorted(found) if name.endswith(_EMBEDDINGS)), None)
+    if name is None or len(found[name].shape) != 2 or not isinstance(layers, int):
+        return None
+    inner = [one for path, one in found.items() if _LAYER.search(path) and len(one.shape) >= 2]
+    return Shape(
+        parameters=sum(one.size for one in found.values()),
+        in_layers=sum(one.size for one in inner),
+        sides=sum(sum(one.shape) for one in inner if len(one.shape) == 2),
+        layers=layers,
+        channels=found[name].shape[1],
+        vocabulary=found[name].shape[0],
+    )
 
 
 def _mean_square(tensor: Tensor, counts: NDArray[np.int64]) -> float:

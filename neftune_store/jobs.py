@@ -4,6 +4,7 @@ Knows SQL and the table of moves. Knows nothing of HTTP, queues or training. Wha
 job stands in :mod:`neftune_store.claims` and :mod:`neftune_store.settling`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -158,6 +159,22 @@ class JobLedger:
             ),
         )
         return 1 + (self._session.scalar(before) or 0)
+
+    def speeds(self, project_id: str, model: str, method: str, latest: int = 5) -> Sequence[float]:
+        """Give the tokens a second of the project's latest jobs that have trained this model so."""
+        speed = JobRow.metrics_summary["tokens_per_s"].as_float()
+        found = (
+            select(speed)
+            .where(
+                JobRow.project_id == project_id,
+                JobRow.deleted_at.is_(None),
+                JobRow.model == model,
+                JobRow.spec["method"].as_string() == method,
+                speed > 0,
+            )
+            .order_by(JobRow.created_at.desc(), JobRow.id.desc())
+        )
+        return self._session.scalars(found.limit(latest)).all()
 
     def _want(self, row: JobRow, intent: Intent, fact: str) -> Job:
         return self._change(row, {"intent": intent}, fact)

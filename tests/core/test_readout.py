@@ -162,6 +162,18 @@ def model_with(folder: Path, tiny: Path, **config: object) -> Path:
     return folder
 
 
+def test_a_token_that_only_the_configuration_calls_special_is_one_as_in_the_run(
+    tiny: Path, tmp_path: Path
+) -> None:
+    model = model_with(tmp_path / "model", tiny, eos_token="<|stop|>")
+    light, whole = (
+        examples_of(make_rows(5), TrainingSpec(), read(model), "vicuna")
+        for read in (read_tokenizer, load_tokenizer)
+    )
+    assert [one.key for one in light.examples] == [one.key for one in whole.examples]
+    assert light.examples[0].ids[-1] == 261  # of this tokenizer's letters none
+
+
 def test_a_template_that_never_ends_costs_a_fault_and_no_more(tiny: Path, tmp_path: Path) -> None:
     model = model_with(tmp_path / "model", tiny, chat_template=HANG)
     told = readout.preview(written(tmp_path / "rows", make_rows(1)), model, TrainingSpec(), 1)
