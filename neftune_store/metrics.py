@@ -7,9 +7,11 @@ from datetime import datetime
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
+from neftune_store.buckets import Buckets, Cut, cut_of
 from neftune_store.events import MOST, known, place
-from neftune_store.models import MetricRow
+from neftune_store.models import JobRow, MetricRow
 from neftune_store.paging import check_limit
+from neftune_store.spans import spans_of
 
 __all__ = ["Metric", "metrics_after", "series"]
 
@@ -34,6 +36,19 @@ _SERIES = text(
     SELECT key, step, value FROM ranked
     WHERE points <= :most OR low = 1 OR high = 1
     ORDER BY key, step
+    """
+)
+
+
+_ENDS = text(
+    """
+    SELECT pair.key, metric.step, pair.value::float8
+    FROM (
+        SELECT step, numbers FROM metrics WHERE job_id = :job AND step >= :first AND step < :begin
+        UNION ALL
+        SELECT step, numbers FROM metrics WHERE job_id = :job AND step >= :end AND step <= :last
+    ) AS metric, jsonb_each_text(metric.numbers) AS pair
+    WHERE pair.value IS NOT NULL AND (CAST(:keys AS text[]) IS NULL OR pair.key = ANY(:keys))
     """
 )
 
@@ -77,21 +92,51 @@ def series(  # noqa: PLR0913, PLR0917 - which part of which curve, and how fine
     """
     known(session, project_id, job_id)
     max_points = check_limit(max_points, MOST_POINTS)
+    since_step = place(since_step)
     range_ = select(func.min(MetricRow.step), func.max(MetricRow.step)).where(
-        MetricRow.job_id == job_id, MetricRow.step >= place(since_step)
+        MetricRow.job_id == job_id, MetricRow.step >= since_step
     )
     first, last = session.execute(range_).one()
     if first is None:
         return {}
+    names = None if keys is None else [key for key in keys if key.isprintable()]
+    until = session.scalar(select(JobRow.spans_until).where(JobRow.id == job_id)) or 0
+    cut = cut_of(first, last, min(until, last + 1), max_points)
+    if cut is None:
+        return _thinned(session, job_id, names, first, last, max_points)
+    return _by_spans(session, job_id, names, cut, max_points)
+
+
+def _thinned(  # noqa: PLR0913, PLR0917 - as above
+    session: Session, job_id: str, keys: list[str] | None, first: int, last: int, max_points: int
+) -> dict[str, list[Point]]:
+    """Read curves from their rows, each of them."""
     wanted = {
         "job": job_id,
         "first": first,
         "last": last,
         "spans": max(1, max_points // 2),
         "most": max_points,
-        "keys": None if keys is None else [key for key in keys if key.isprintable()],
+        "keys": keys,
     }
     curves: dict[str, list[Point]] = {}
     for key, step, value in session.execute(_SERIES, wanted):
         curves.setdefault(key, []).append((step, value))
     return curves
+
+
+def _by_spans(
+    session: Session, job_id: str, keys: list[str] | None, cut: Cut, max_points: int
+) -> dict[str, list[Point]]:
+    """Read curves from their spans, and from rows what no span holds; as :func:`_thinned` gives them."""
+    curves: dict[str, Buckets] = {}
+    for span in spans_of(session, job_id, cut.width, cut.begin, cut.end, keys):
+        curves.setdefault(span.key, Buckets(cut)).add_span(span)
+    ends = {"job": job_id, "keys": keys, "first": cut.first, "last": cut.last,
+            "begin": cut.begin * cut.width, "end": cut.end * cut.width}  # fmt: skip
+    for key, step, value in session.execute(_ENDS, ends):
+        curves.setdefault(key, Buckets(cut)).add(step, value)
+    # Only of a curve with few points, close together, do spans not hold each of them.
+    short = [key for key, found in curves.items() if found.points <= max_points and not found.whole]
+    read = _thinned(session, job_id, short, cut.first, cut.last, max_points) if short else {}
+    return {key: read.get(key) or curves[key].curve(max_points) for key in sorted(curves)}

@@ -153,6 +153,7 @@ class JobRow(Base):
     metrics_summary: Mapped[Json] = mapped_column(server_default=text("'{}'::jsonb"))
     committed_step: Mapped[int] = mapped_column(BigInteger, server_default="0")
     live_step: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    spans_until: Mapped[int] = mapped_column(BigInteger, server_default="0")
     progress_at: Mapped[datetime | None]
     ckpt_id: Mapped[str | None] = mapped_column(ForeignKey("checkpoints.id", use_alter=True))
     last_seq: Mapped[int] = mapped_column(BigInteger, server_default="0")
@@ -287,6 +288,22 @@ class MetricRow(Base):
         CheckConstraint("step >= 0", name="step"),
         Index("uq_metrics_job_id_seq", "job_id", "seq", unique=True),
     )
+
+
+class MetricSpanRow(Base):
+    """The smallest and the largest value of a curve over ``width`` steps, from ``span * width`` on."""
+
+    __tablename__ = "metric_spans"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
+    width: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    span: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    low: Mapped[float]
+    low_step: Mapped[int] = mapped_column(BigInteger)
+    high: Mapped[float]
+    high_step: Mapped[int] = mapped_column(BigInteger)
+    points: Mapped[int] = mapped_column(BigInteger)
 
 
 class CheckpointRow(Base):

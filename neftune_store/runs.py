@@ -23,6 +23,7 @@ from neftune_store.journal import JOBS_CHANNEL, event_row, notify
 from neftune_store.leases import fenced
 from neftune_store.models import EventRow, JobRow, RunRow
 from neftune_store.sanitise import clean_json
+from neftune_store.spans import extend
 
 RESERVED = (  # the store's own facts
     *("job.", "run.started", "run.lost", "run.drained", "rewound", "status"),
@@ -82,6 +83,9 @@ def write_metrics(
             "numbers": [json.dumps(values) for values in steps.values()],
         },
     )
+    until = extend(session, claim.job_id, min(row.spans_until, row.live_step + 1, *steps), max(steps))
+    if until != row.spans_until:
+        _write(session, claim, {"spans_until": until})
     notify(session, JOBS_CHANNEL, claim.job_id)
     return row.last_seq + len(steps)
 

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from neftune_store.checkpoints import summary_to
 from neftune_store.ids import new_id
 from neftune_store.models import CheckpointRow, JobRow, MetricRow
+from neftune_store.spans import copy
 
 _METRICS = text(
     """
@@ -39,6 +40,7 @@ class Inheritance:
         return {
             "committed_step": self.step,
             "live_step": self.step,
+            "spans_until": self._spans_until(),
             "metrics_summary": summary_to(self._session, self._old, self.step),
             "last_seq": 2 + (self._session.scalar(count) or 0),
         }
@@ -48,6 +50,7 @@ class Inheritance:
         if not self._places:
             return
         self._session.execute(_METRICS, {"new": job_id, "old": self._old.id, "step": self.step})
+        copy(self._session, self._old.id, job_id, self._spans_until())
         copies = [
             {"id": new_id("ckpt"), "job_id": job_id, "fence": 0, "step": row.step, "manifest": row.manifest}
             for row in self._places
@@ -55,6 +58,9 @@ class Inheritance:
         self._session.execute(insert(CheckpointRow), copies)
         newest = update(JobRow).where(JobRow.id == job_id).values(ckpt_id=copies[0]["id"])
         self._session.execute(newest, execution_options={"synchronize_session": False})
+
+    def _spans_until(self) -> int:
+        return min(self._old.spans_until, self.step + 1)
 
 
 def _places(session: Session, job_id: str) -> list[CheckpointRow]:

@@ -15,6 +15,7 @@ TABLES = [
     "artifacts",
     "results",
     "checkpoints",
+    "metric_spans",
     "metrics",
     "events",
     "runs",
