@@ -27,16 +27,18 @@ class Wakeups:
         self._waiting: dict[str, set[asyncio.Event]] = defaultdict(set)
 
     @contextlib.contextmanager
-    def of(self, job_id: str) -> Iterator[asyncio.Event]:
-        """Give an event that is set whenever the job changes."""
+    def of(self, *job_ids: str) -> Iterator[asyncio.Event]:
+        """Give an event that is set whenever one of the jobs changes."""
         event = asyncio.Event()
-        self._waiting[job_id].add(event)
+        for job_id in job_ids:
+            self._waiting[job_id].add(event)
         try:
             yield event
         finally:
-            self._waiting[job_id].discard(event)
-            if not self._waiting[job_id]:
-                del self._waiting[job_id]
+            for job_id in job_ids:
+                self._waiting[job_id].discard(event)
+                if not self._waiting[job_id]:
+                    del self._waiting[job_id]
 
     def wake(self, job_id: str) -> None:
         """Wake who waits for this job."""

@@ -23,6 +23,7 @@ from api import (
     models,
     readouts,
     stream,
+    streams,
     webhooks,
 )
 from api.database import Database
@@ -47,6 +48,7 @@ _ROUTERS = (
     events.router,
     metrics.router,
     stream.router,
+    streams.router,
     artifacts.router,
     models.router,
     webhooks.router,

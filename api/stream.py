@@ -27,7 +27,7 @@ from neftune_store.lifecycle import TERMINAL
 
 router = APIRouter(tags=["jobs"])
 
-_BATCH = 200
+BATCH = 200
 _LAST_ID = 2**63 - 1
 
 
@@ -61,7 +61,7 @@ async def stream_slot(request: Request, reader: Reader) -> AsyncIterator[None]:
         slots.give_back(reader.key_id)
 
 
-def _resumed_at(last_event_id: str | None) -> int:
+def resumed_at(last_event_id: str | None) -> int:
     """Read an id of ours; anything else starts at the beginning."""
     if last_event_id is not None and last_event_id.isascii() and last_event_id.isdigit():
         return seq if len(last_event_id) <= 19 and (seq := int(last_event_id)) <= _LAST_ID else 0
@@ -82,30 +82,30 @@ async def stream(
     """Send ``metric``, ``event`` and ``status`` messages from after ``Last-Event-ID`` on, as they happen."""
     state = request.app.state
     until = time.monotonic() + state.settings.sse_seconds
-    seq = _resumed_at(last_event_id)
+    seq = resumed_at(last_event_id)
     with state.wakeups.of(job.id) as woken:
         while time.monotonic() < until and not state.closing.is_set():
             woken.clear()
-            read = partial(_read, state.engine, job, seq)
-            items, ended = await anyio.to_thread.run_sync(read, limiter=state.stream_threads)
+            look = partial(read, state.engine, job, seq)
+            items, ended = await anyio.to_thread.run_sync(look, limiter=state.stream_threads)
             for item in items:
                 seq = item.seq
                 yield ServerSentEvent(event=item.kind, id=str(item.seq), data=item.data)
             if ended:
                 return
-            if len(items) < _BATCH:
-                await _nap(woken, min(state.settings.sse_poll_seconds, max(until - time.monotonic(), 0)))
+            if len(items) < BATCH:
+                await nap(woken, min(state.settings.sse_poll_seconds, max(until - time.monotonic(), 0)))
 
 
-def _read(engine: Engine, job: Job, seq: int) -> tuple[Sequence[FeedItem], bool]:
+def read(engine: Engine, job: Job, seq: int) -> tuple[Sequence[FeedItem], bool]:
     """Read what is new, and tell whether that was the last of it."""
     with unit_of_work(engine) as session:
-        items = feed_after(session, job.id, seq, _BATCH)
+        items = feed_after(session, job.id, seq, BATCH)
         if not items:
             # Waiting makes sense only while the job can still change.
             if not JobLedger(session).get(job.project_id, job.id).finished:
                 return items, False
-            items = feed_after(session, job.id, seq, _BATCH)  # it may have ended between the two looks
+            items = feed_after(session, job.id, seq, BATCH)  # it may have ended between the two looks
         return items, not items or _is_last(items[-1])
 
 
@@ -113,6 +113,7 @@ def _is_last(item: FeedItem) -> bool:
     return item.kind == "status" and item.data.get("status") in TERMINAL
 
 
-async def _nap(woken: asyncio.Event, at_most_s: float) -> None:
+async def nap(woken: asyncio.Event, at_most_s: float) -> None:
+    """Wait until something is new, or for so long."""
     with anyio.move_on_after(at_most_s):
         await woken.wait()

@@ -195,7 +195,7 @@ def test_a_job_that_ends_between_two_looks_still_tells_its_last_status(engine: E
 
     # When the job ends right after the look that found nothing new
     event.listen(engine, "after_cursor_execute", cancel_now, once=True)
-    items, ended = stream._read(engine, job, job.last_seq)
+    items, ended = stream.read(engine, job, job.last_seq)
     elsewhere.dispose()
 
     # Then the stream does not end before it has told so
