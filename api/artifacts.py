@@ -70,6 +70,23 @@ async def download(request: Request, who: Reader, job_id: JobId, name: Name, via
     return await run_in_threadpool(sent, request, artifact, request.app.state.blobs)
 
 
+@router.head(
+    "/artifacts/{name:path}",
+    summary="Tell size and tag of an artifact",
+    response_class=Response,
+    responses={200: {"description": "The headers of a download"}, 304: {}, **problems(401, 404)},
+)
+async def told(request: Request, who: Reader, job_id: JobId, name: Name) -> Response:
+    """Answer as a download from here would, without the bytes; storage is not asked."""
+    if not re.match(_NAME, name):
+        raise ArtifactNotFound
+    artifact = await _found(request, who, job_id, name)
+    if _matches(request.headers.get("if-none-match"), _tag(artifact)):
+        return Response(status_code=304, headers=_headers(artifact))
+    headers = {**_headers(artifact), "content-length": str(artifact.bytes)}
+    return Response(media_type=_media_type(artifact), headers=headers)
+
+
 @router.get("/record", summary="Read the frozen record of a run", responses=problems(401, 404))
 def record(who: Reader, artifacts: Artifacts, job_id: JobId) -> dict[str, Any]:
     """Tell what exactly was run: resolved spec, versions, hashes, noise verification, probe."""
@@ -127,12 +144,7 @@ def _pointed(artifact: Artifact, signed: SignedUrls) -> Response:
 def sent(request: Request, artifact: Artifact, blobs: Blobs) -> Response:
     """Answer with an artifact, or with the part of it that was asked for."""
     tag = _tag(artifact)
-    headers = {
-        "etag": tag,
-        "accept-ranges": "bytes",
-        "cache-control": "private, no-cache",
-        "content-disposition": _attachment(artifact),
-    }
+    headers = _headers(artifact)
     if _matches(request.headers.get("if-none-match"), tag):
         return Response(status_code=304, headers=headers)
     start, end, status = 0, artifact.bytes, 200
@@ -144,13 +156,25 @@ def sent(request: Request, artifact: Artifact, blobs: Blobs) -> Response:
             status = 206
             headers["content-range"] = f"bytes {start}-{end - 1}/{artifact.bytes}"
     headers["content-length"] = str(end - start)
-    media_type = _TAR if artifact.media_type == _TAR else "application/octet-stream"
     return StreamingResponse(
         _begun(blobs.stream(artifact.blob_key, start, end)) if end > start else iter(()),
         status_code=status,
-        media_type=media_type,
+        media_type=_media_type(artifact),
         headers=headers,
     )
+
+
+def _headers(artifact: Artifact) -> dict[str, str]:
+    return {
+        "etag": _tag(artifact),
+        "accept-ranges": "bytes",
+        "cache-control": "private, no-cache",
+        "content-disposition": _attachment(artifact),
+    }
+
+
+def _media_type(artifact: Artifact) -> str:
+    return _TAR if artifact.media_type == _TAR else "application/octet-stream"
 
 
 def _begun(chunks: Iterator[bytes]) -> Iterator[bytes]:

@@ -35,6 +35,22 @@ def test_a_download_is_an_attachment_with_its_hash_as_tag(client: httpx.Client, 
     assert answer.headers["content-length"] == str(len(DATA))
 
 
+@pytest.mark.parametrize("name", ["adapter", "metrics.csv", "empty"])
+def test_a_head_tells_what_a_download_would_without_the_bytes(
+    client: httpx.Client, path: str, name: str
+) -> None:
+    whole, head = client.get(f"{path}/{name}"), client.head(f"{path}/{name}")
+    told = [
+        {key: value for key, value in one.headers.items() if key not in {"date", "x-request-id"}}
+        for one in (whole, head)
+    ]
+    assert (head.status_code, head.content) == (200, b"")
+    assert told[0] == told[1]
+    again = client.head(f"{path}/{name}", headers={"If-None-Match": whole.headers["etag"]})
+    assert (again.status_code, again.headers["etag"]) == (304, whole.headers["etag"])
+    assert client.head(f"{path}/nothing").status_code == 404
+
+
 def test_what_is_no_tar_goes_out_as_bytes(client: httpx.Client, path: str) -> None:
     for name in ("metrics.csv", "adapter/adapter_config.json"):
         answer = client.get(f"{path}/{name}")

@@ -63,7 +63,7 @@ def test_without_a_good_key_every_route_is_closed(
 
     assert answer.status_code == 401
     assert answer.headers["www-authenticate"].startswith("Bearer")
-    assert answer.json()["code"] == "unauthorized"
+    assert method == "HEAD" or answer.json()["code"] == "unauthorized"
 
 
 def test_a_key_in_the_query_opens_nothing(service: Service) -> None:

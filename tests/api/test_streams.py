@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -11,7 +12,7 @@ from api.streams import MOST_JOBS
 from neftune_store.db import unit_of_work
 from neftune_store.ids import new_id
 from neftune_store.runs import write_metrics
-from tests.api.live_api import Service, claim, submit, urgent
+from tests.api.live_api import Service, claim, make_settings, running, submit, urgent
 from tests.api.test_security import without_request_id
 from tests.api.test_stream import cancel
 
@@ -84,6 +85,22 @@ def test_what_happens_in_either_job_arrives_at_once(service: Service, client: ht
         assert (kind, data) == ("metric", {"job": busy["id"], "step": 1, "values": {"train_loss": 2.0}})
         cancel(client, quiet)
         assert next(coming)[2]["job"] == quiet["id"]
+
+
+def test_a_change_of_any_of_the_jobs_wakes_the_line(api_database: str, tmp_path: Path) -> None:
+    # Given streams that do not look by themselves while the test lasts
+    settings = make_settings(api_database, tmp_path, sse_poll_seconds=300)
+    with running(settings) as sleepy, sleepy.client() as client:
+        jobs = submit(client), submit(client)
+        asked = {"jobs": ",".join(job["id"] for job in jobs)}
+        with client.stream("GET", "/stream", params=asked) as answer:
+            coming = messages(answer)
+            for _ in range(4):  # queued, as event and as status
+                next(coming)
+            for job in reversed(jobs):
+                cancel(client, job)
+                assert next(coming)[2]["job"] == job["id"]
+                next(coming)
 
 
 @pytest.mark.parametrize("last", ["", ":", "nonsense", "job_x:1", "a:b:c,,", "99999999999999999999", "é"])
