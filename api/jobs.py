@@ -247,9 +247,13 @@ def _merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
 def _waiting(jobs: JobLedger, job: Job) -> QueueRead | None:
     match job.status, job.intent:
         case Status.QUEUED, _:
-            resting = job.run_after is not None and job.run_after > datetime.now(UTC)
-            reason = "resting after a lost run" if resting else "waiting for a free worker"
-            return QueueRead(position=jobs.queue_position(job), reason=reason)
+            return QueueRead(position=jobs.queue_position(job), reason=why_queued(job))
         case Status.PAUSED, Intent.PAUSE:
             return QueueRead(position=None, reason="paused; resume it to go on")
     return None
+
+
+def why_queued(job: Job) -> str:
+    """Tell why a queued job does not run."""
+    resting = job.run_after is not None and job.run_after > datetime.now(UTC)
+    return "resting after a lost run" if resting else "waiting for a free worker"

@@ -1,0 +1,60 @@
+"""The queue as one project sees it: how much waits and runs, and which of its jobs are next.
+
+Of other projects it shows no more than the places that their jobs take.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from neftune_store.job import Job, job_of
+from neftune_store.lifecycle import Status
+from neftune_store.models import JobRow
+from neftune_store.paging import check_limit
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A queued job and its place: 1 is next, by priority and age alone."""
+
+    job: Job
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """What a project has waiting and running."""
+
+    queued: int
+    running: int
+    oldest_queued_at: datetime | None
+    first: Sequence[Waiting]
+
+
+def queue_of(session: Session, project_id: str, limit: int = 50) -> Queue:
+    """Look at the project's queue; its first jobs are listed."""
+    queued, oldest = session.execute(
+        select(func.count(), func.min(JobRow.created_at)).where(
+            JobRow.project_id == project_id, JobRow.status == Status.QUEUED
+        )
+    ).one()
+    running = session.scalar(
+        select(func.count()).where(JobRow.project_id == project_id, JobRow.status == Status.RUNNING)
+    )
+    order = (JobRow.priority.desc(), JobRow.created_at, JobRow.id)
+    places = (
+        select(JobRow.id, func.row_number().over(order_by=order).label("place"))
+        .where(JobRow.status == Status.QUEUED)
+        .subquery()
+    )
+    first = session.execute(
+        select(JobRow, places.c.place)
+        .join(places, places.c.id == JobRow.id)
+        .where(JobRow.project_id == project_id)
+        .order_by(places.c.place)
+        .limit(check_limit(limit))
+    )
+    return Queue(queued, running or 0, oldest, [Waiting(job_of(row), place) for row, place in first])
