@@ -73,7 +73,7 @@ async def upload(
     state = request.app.state
     limits = Limits(max_bytes=state.settings.max_dataset_bytes, max_rows=state.settings.max_dataset_rows)
     promised = promised_digest(request.headers.getlist("content-digest"))
-    _refuse_at_once(request, limits)
+    refuse_at_once(request, limits)
     chunks = paced(
         request,
         min_bytes_per_s=state.settings.upload_min_bytes_per_s,
@@ -129,7 +129,7 @@ def display_name(given: str | None) -> str:
     return re.sub(r"\s+", " ", kept).strip()[:_NAME_LENGTH] or "dataset"
 
 
-def _refuse_at_once(request: Request, limits: Limits) -> None:
+def refuse_at_once(request: Request, limits: Limits) -> None:
     """Refuse by the headers what needs no look at the body."""
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise UnsupportedMedia("Uploads are read uncompressed; leave Content-Encoding out.")

@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
+from api.openai.envelope import envelope, speaks
 from api.problems import problem, told
 from api.refusals import ApiError, BadRange
 from neftune_core.errors import CoreError, ModelError
@@ -46,6 +47,9 @@ STATUSES: Mapping[str, int] = {
     "unsupported_media": 415,
     "range_not_satisfiable": 416,
     "headers_too_large": 431,
+    "unsupported_method": 422,
+    "unsupported_purpose": 422,
+    "conflicting_fields": 422,
     "invalid_json": 422,
     "invalid_request": 422,
     "invalid_cursor": 422,
@@ -54,6 +58,10 @@ STATUSES: Mapping[str, int] = {
     # what was asked
     "invalid_spec": 422,
     "not_supported": 422,
+    "not_implemented": 501,
+    "file_not_found": 404,
+    "file_faulty": 422,
+    "base_model_kept": 403,
     "model_error": 422,
     "model_not_available": 422,
     "custom_code": 422,
@@ -72,6 +80,7 @@ STATUSES: Mapping[str, int] = {
     "job_deleted": 410,
     "already_finished": 409,
     "too_many_webhooks": 409,
+    "file_belongs_to_job": 409,
     "invalid_move": 409,
     "conflict": 409,
     "lease_lost": 409,
@@ -131,7 +140,7 @@ def install(app: FastAPI) -> None:
     """Make the app answer everything it can foresee through :func:`answer_to`."""
 
     def answer(request: Request, error: Exception) -> Response:
-        return answer_to(error, request.state.request_id)
+        return answer_to(error, request.state.request_id, request.scope["path"])
 
     for kind in (ApiError, CoreError, StoreError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, answer)
@@ -141,12 +150,21 @@ def install(app: FastAPI) -> None:
 _INTERNAL = "The fault is ours and was logged under this request id; nothing was changed by halves."
 
 
-def answer_to(error: Exception, request_id: str) -> Response:
-    """Build the answer that tells ``error``."""
+def answer_to(error: Exception, request_id: str, path: str) -> Response:
+    """Build the answer that tells ``error``, as the surface speaks to which ``path`` belongs."""
     code, detail = _named(error)
     status = STATUSES[code]
     if status == 500:
         log.error("request.failed", exc_info=error)
+    if speaks(path):
+        return envelope(
+            status=status,
+            code=code,
+            detail=detail,
+            param=getattr(error, "param", None),
+            errors=_errors(error),
+            headers=_headers(code, status, error),
+        )
     return problem(
         status=status,
         code=code,
@@ -202,7 +220,7 @@ def _headers(code: str, status: int, error: Exception) -> dict[str, str]:
         headers["retry-after"] = str(RETRY_AFTER_S[code])
     if status == 401:
         headers["www-authenticate"] = 'Bearer realm="neftune"'
-    if status == 409:  # client libraries otherwise repeat it
+    if status in {409, 501}:  # client libraries otherwise repeat it
         headers["x-should-retry"] = "false"
     if status in {400, 408, 413, 431}:  # the rest of the body is not wanted, and framing is in doubt
         headers["connection"] = "close"

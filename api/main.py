@@ -30,6 +30,7 @@ from api import (
 from api.database import Database
 from api.listener import Listener, Wakeups
 from api.middleware import Envelope, Gate
+from api.openai import routes as openai_routes
 from api.openapi import describe
 from api.security import WrongKeys
 from api.settings import ApiSettings
@@ -55,6 +56,7 @@ _ROUTERS = (
     models.router,
     webhooks.router,
     health.router,
+    *openai_routes.ROUTERS,
 )
 
 

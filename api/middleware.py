@@ -23,6 +23,7 @@ log = structlog.get_logger()
 _HOST = re.compile(r"(?P<name>[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251})|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 
+UPLOADS = frozenset({"/datasets", "/v1/files"})  # where bodies may be large; they bound themselves
 HEAD_LIMIT = 64 * 1024  # bytes of all headers together
 _LINGER_S = 2.0
 _LINGER_BYTES = 64 * 1024 * 1024
@@ -60,7 +61,7 @@ class Envelope:
                 if exchange.cut:  # the reader is gone; there is nobody to tell
                     log.info("reader.stalled", route=_route(scope))
                     return
-                answer = answer_to(error, request_id)
+                answer = answer_to(error, request_id, scope["path"])
                 if not exchange.started:  # else it is too late for one: the cut connection tells
                     await answer(scope, exchange.receive, exchange.send)
 
@@ -165,7 +166,7 @@ def _check_framing(headers: Headers) -> None:
 
 
 def _takes_upload(scope: Scope) -> bool:
-    return (scope["method"], scope["path"]) == ("POST", "/datasets")
+    return scope["method"] == "POST" and scope["path"] in UPLOADS
 
 
 def _request_id(headers: Headers) -> str:

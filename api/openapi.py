@@ -6,6 +6,8 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from api import problems
+from api.openai import envelope
+from api.openai.create_body import CreateJob
 from neftune_core.spec import JobSpec
 
 _DESCRIPTION = """Fine-tune language models with the paper's NEFTune noise.
@@ -24,10 +26,12 @@ def describe(app: FastAPI) -> dict[str, Any]:
 def _built(app: FastAPI) -> dict[str, Any]:
     document = get_openapi(title=app.title, version=app.version, description=_DESCRIPTION, routes=app.routes)
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
-    spec = JobSpec.model_json_schema(ref_template="#/components/schemas/{model}")
-    schemas.update(spec.pop("$defs", {}))
-    schemas["JobSpec"] = spec
+    for body in (JobSpec, CreateJob):
+        described = body.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas.update(described.pop("$defs", {}))
+        schemas[body.__name__] = described
     schemas["Problem"] = problems.schema()
+    schemas["OpenAIError"] = envelope.schema()
     document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
     for path, item in document["paths"].items():
         for operation in item.values():
@@ -42,5 +46,8 @@ def _refine(path: str, operation: dict[str, Any]) -> None:
     # FastAPI describes its own 422; ours are problems like all others.
     unfit = operation["responses"].get("422")
     if unfit is not None:
+        if envelope.speaks(path):  # there it is a 400, described with the others
+            del operation["responses"]["422"]
+            return
         unfit["description"] = "Problem details"
         unfit["content"] = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}

@@ -18,8 +18,15 @@
     ├── BadRange              range_not_satisfiable
     ├── InvalidRequest        invalid_request
     │   ├── InvalidJson         invalid_json
-    │   └── InvalidSpec         invalid_spec, or not_supported
+    │   ├── InvalidSpec         invalid_spec, or not_supported
+    │   ├── UnsupportedMethod   unsupported_method
+    │   ├── UnsupportedPurpose  unsupported_purpose
+    │   └── ConflictingFields   conflicting_fields
     ├── NotYet                not_supported
+    ├── NotBuilt              not_implemented
+    ├── FileNotFound          file_not_found
+    ├── FileFaulty            file_faulty
+    ├── BaseModelKept         base_model_kept
     ├── NoSpace               insufficient_storage
     ├── TooManyUploads        too_many_uploads
     └── TooManyReadouts       too_many_readouts
@@ -192,10 +199,66 @@ class InvalidSpec(InvalidRequest):
             self.code = "not_supported"  # sound, only not built yet
 
 
+class UnsupportedMethod(InvalidRequest):
+    """A way to tune, or something beside it, that this service does not have."""
+
+    code = "unsupported_method"
+
+
+class UnsupportedPurpose(InvalidRequest):
+    """A file for something else than fine-tuning."""
+
+    code = "unsupported_purpose"
+
+
+class ConflictingFields(InvalidRequest):
+    """Two places of one body that ask for different things."""
+
+    code = "conflicting_fields"
+
+
 class NotYet(ApiError):
     """A documented option that this version does not serve."""
 
     code = "not_supported"
+
+
+class NotBuilt(ApiError):
+    """A route that clients know and this service does not serve."""
+
+    code = "not_implemented"
+
+    def __init__(self) -> None:
+        super().__init__("This service does not serve that; nothing was changed.")
+
+
+class FileNotFound(ApiError):
+    """A file that a job names and that is not there for this key."""
+
+    code = "file_not_found"
+
+    def __init__(self, param: str) -> None:
+        super().__init__("There is no such file for this key; upload it first.")
+        self.param = param
+
+
+class FileFaulty(ApiError):
+    """A file whose upload had faults; its bytes were not kept."""
+
+    code = "file_faulty"
+
+    def __init__(self, param: str | None = None) -> None:
+        super().__init__("The file had faults, so its bytes were not kept; its `validation` names them.")
+        self.param = param
+
+
+class BaseModelKept(ApiError):
+    """A base model, which only the operator removes."""
+
+    code = "base_model_kept"
+
+    def __init__(self) -> None:
+        super().__init__("Base models belong to the operator; only tuned models can be deleted.")
 
 
 class NoSpace(ApiError):

@@ -34,6 +34,9 @@ class ApiSettings(StoreSettings):
         Path(tempfile.gettempdir()), description="Where CSV and Parquet uploads lie while they are read."
     )
     wrong_keys_per_minute: int = Field(20, ge=1, description="Wrong keys an address may try in a minute.")
+    openai_strict_status: bool = Field(
+        False, description="Show paused jobs as queued under /v1, for typed clients that know no paused."
+    )
     s3_public_endpoint_url: str | None = Field(
         None, description="Where clients reach the store of s3:// themselves: downloads then lead there."
     )

@@ -20,7 +20,7 @@ import anyio
 import anyio.to_thread
 
 from api.refusals import BadDigest, DigestMismatch
-from api.upload_check import UploadCheck
+from api.upload_check import Check, Judge
 from neftune_core.rows import DatasetSummary, Limits
 from neftune_core.rows_faults import DatasetTooLarge, EmptyDataset
 from neftune_store.blobs import Blobs, BlobWriter, blob_key, staging_key
@@ -59,7 +59,7 @@ class Intake:
         self._table_threads = table_threads  # a table may take minutes to unpack; rows must not wait for it
 
     async def take(
-        self, blocks: AsyncIterator[bytes], *, check: UploadCheck, project_id: str, promised: bytes | None
+        self, blocks: AsyncIterator[bytes], *, check: Judge, project_id: str, promised: bytes | None
     ) -> Sealed:
         """Take one body in; raise what is wrong with it."""
         staged = staging_key()
@@ -77,7 +77,7 @@ class Intake:
             raise
         return Sealed(summary, sha256, size, key)
 
-    async def _stage(self, blocks: AsyncIterator[bytes], check: UploadCheck, staged: str) -> tuple[str, int]:
+    async def _stage(self, blocks: AsyncIterator[bytes], check: Check, staged: str) -> tuple[str, int]:
         sha256, size = hashlib.sha256(), 0
 
         def look_at(block: bytes) -> None:

@@ -61,7 +61,7 @@ async def blocks(chunks: AsyncIterator[bytes], size: int = BLOCK_BYTES) -> Async
 class FormFile:
     """The ``file`` part of a multipart form, as a stream of its bytes.
 
-    Other parts are skipped, within limits. The form must be complete, and hold the file once.
+    Other parts are kept as ``fields``, within limits. The form must be complete, and hold the file once.
     """
 
     def __init__(self, chunks: AsyncIterator[bytes], content_type: str) -> None:
@@ -69,6 +69,8 @@ class FormFile:
         if boundary is None:
             raise BadMultipart("The form has no boundary; send the raw file as the body instead.")
         self.filename: str | None = None
+        self._fields: dict[bytes, bytearray] = {}
+        self._field = bytearray()
         self._chunks = chunks
         self._parser = python_multipart.MultipartParser(
             (boundary[1] or boundary[2]).encode("latin-1", "replace"),
@@ -86,6 +88,11 @@ class FormFile:
         self._parts = self._skipped = self._files = 0
         self._in_file = self._ended = False
         self._out = bytearray()
+
+    def field(self, name: str) -> str | None:
+        """Give what another part holds, as far as the form has been read."""
+        held = self._fields.get(name.encode())
+        return None if held is None else held.decode("utf-8", "replace")
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """Yield the file's bytes."""
@@ -123,7 +130,10 @@ class FormFile:
 
     def _headers_finish(self) -> None:
         _, options = python_multipart.multipart.parse_options_header(self._disposition)
-        self._in_file = options.get(b"name") == b"file"
+        name = options.get(b"name", b"")
+        self._in_file = name == b"file"
+        if not self._in_file:
+            self._field = self._fields[name] = bytearray()
         if self._in_file:
             self._files += 1
             if self._files > 1:
@@ -137,6 +147,7 @@ class FormFile:
         self._skipped += end - start
         if self._skipped > _FORM_FIELD_BYTES:
             raise BadMultipart("The form's other fields are too large; send only the part named file.")
+        self._field += data[start:end]
 
     def _form_ends(self) -> None:
         self._ended = True

@@ -31,6 +31,14 @@ class Check(Protocol):
         """Tell what was seen; raises a ``DatasetError``."""
 
 
+class Judge(Check, Protocol):
+    """A check that tells whether it will take its time at the end."""
+
+    @property
+    def is_table(self) -> bool:
+        """Tell whether most of the work is left for the end."""
+
+
 class UploadCheck:
     """Decides by the first block which check it is. To be closed: a spooled table lies on disk."""
 

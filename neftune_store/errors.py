@@ -7,12 +7,14 @@
     │   ├── ArtifactNotFound        not_found
     │   ├── RecordNotFound          not_found
     │   ├── WebhookNotFound         not_found
+    │   ├── FileUnknown             not_found
     │   └── BlobNotFound            not_found
     ├── Conflict                    conflict
     │   ├── DatasetInUse            dataset_in_use
     │   ├── IdempotencyConflict     idempotency_conflict
     │   ├── AlreadyFinished         already_finished
     │   ├── TooManyWebhooks         too_many_webhooks
+    │   ├── FileBelongsToJob        file_belongs_to_job
     │   └── InvalidMove             invalid_move
     ├── JobDeleted                  job_deleted
     ├── QueueFull                   queue_full
@@ -69,6 +71,13 @@ class ArtifactNotFound(NotFound):
 
     def __init__(self) -> None:
         super().__init__("The job has no such artifact; list its artifacts for the names.")
+
+
+class FileUnknown(NotFound):
+    """No such file in this project."""
+
+    def __init__(self) -> None:
+        super().__init__("No such file in this project; check the id.")
 
 
 class RecordNotFound(NotFound):
@@ -132,6 +141,15 @@ class TooManyWebhooks(Conflict):
 
     def __init__(self, limit: int) -> None:
         super().__init__(f"The project already has {limit} webhooks; delete one.")
+
+
+class FileBelongsToJob(Conflict):
+    """A table of results can't be deleted alone."""
+
+    code = "file_belongs_to_job"
+
+    def __init__(self) -> None:
+        super().__init__("These are the results of a job and go with it; delete the job.")
 
 
 class InvalidMove(Conflict):

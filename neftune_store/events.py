@@ -17,7 +17,15 @@ from neftune_store.journal import INTENT_CHANNEL, JOBS_CHANNEL
 from neftune_store.models import EventRow, JobRow, MetricRow
 from neftune_store.paging import check_limit
 
-__all__ = ["INTENT_CHANNEL", "JOBS_CHANNEL", "Event", "FeedItem", "events_after", "feed_after"]
+__all__ = [
+    "INTENT_CHANNEL",
+    "JOBS_CHANNEL",
+    "Event",
+    "FeedItem",
+    "events_after",
+    "feed_after",
+    "story_before",
+]
 
 MOST = 1000
 SEQ_MAX = 2**63 - 1
@@ -88,6 +96,26 @@ def feed_after(session: Session, job_id: str, seq: int, limit: int = 500) -> lis
     )
     both = union_all(facts.subquery().select(), numbers.subquery().select()).subquery()
     rows = session.execute(select(both).order_by(both.c.seq).limit(limit))
+    return [_item(*row) for row in rows]
+
+
+def story_before(
+    session: Session, project_id: str, job_id: str, seq: int | None = None, limit: int = 20
+) -> list[FeedItem]:
+    """List metrics and facts before a number, or the latest ones, newest first."""
+    known(session, project_id, job_id)
+    limit = check_limit(limit, MOST)
+    before = SEQ_MAX if seq is None else place(seq)
+    columns = EventRow.seq, EventRow.kind, EventRow.name, EventRow.data, EventRow.created_at, literal(0)
+    facts = select(*columns).where(EventRow.job_id == job_id, EventRow.seq < before, EventRow.kind == "event")
+    same = literal("metric"), literal(""), MetricRow.numbers, MetricRow.created_at, MetricRow.step
+    numbers = select(MetricRow.seq, *same).where(MetricRow.job_id == job_id, MetricRow.seq < before)
+    last = (
+        facts.order_by(EventRow.seq.desc()).limit(limit).subquery().select(),
+        numbers.order_by(MetricRow.seq.desc()).limit(limit).subquery().select(),
+    )
+    both = union_all(*last).subquery()
+    rows = session.execute(select(both).order_by(both.c.seq.desc()).limit(limit))
     return [_item(*row) for row in rows]
 
 

@@ -4,7 +4,7 @@ Knows SQL and the table of moves. Knows nothing of HTTP, queues or training. Wha
 job stands in :mod:`neftune_store.claims` and :mod:`neftune_store.settling`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from neftune_store.job import Job, job_of
 from neftune_store.journal import FRESH, Fact, change
 from neftune_store.lifecycle import TERMINAL, Intent, Status
 from neftune_store.models import JobRow
-from neftune_store.paging import Page, Place, check_limit, decode_cursor, page_of
+from neftune_store.paging import Page, Place, check_limit, decode_cursor, encode_cursor, page_of
 from neftune_store.submit import Origin, submit
 
 __all__ = ["Job", "JobFilter", "JobLedger"]
@@ -33,6 +33,7 @@ class JobFilter:
     alpha_min: float | None = None
     alpha_max: float | None = None
     tag: str | None = None
+    metadata: Mapping[str, str] | None = None  # all of these; an empty one: jobs that have none
 
 
 class JobLedger:
@@ -93,6 +94,21 @@ class JobLedger:
         found = found.order_by(JobRow.created_at.desc(), JobRow.id.desc())
         rows = self._session.scalars(found.limit(check_limit(limit) + 1)).all()
         return page_of([job_of(row) for row in rows], [Place(row.created_at, row.id) for row in rows], limit)
+
+    def cursor_after(self, project_id: str, job_id: str) -> str:
+        """Give the cursor of what comes after this job in a list, also when it was deleted meanwhile."""
+        found = select(JobRow.created_at).where(JobRow.project_id == project_id, JobRow.id == job_id)
+        created_at = self._session.scalar(found) if is_id("job", job_id) else None
+        if created_at is None:
+            raise JobNotFound
+        return encode_cursor(Place(created_at, job_id))
+
+    def ending_in(self, project_id: str, tail: str) -> Sequence[Job]:
+        """Give the jobs whose id ends in these eight characters; hardly ever more than one."""
+        found = select(JobRow).where(
+            JobRow.project_id == project_id, func.right(JobRow.id, 8) == tail, JobRow.deleted_at.is_(None)
+        )
+        return [job_of(row) for row in self._session.scalars(found.order_by(JobRow.id.desc()))]
 
     def cancel(self, project_id: str, job_id: str) -> Job:
         """Want the job to end. Without a runner it ends at once; a second time changes nothing.
@@ -228,4 +244,7 @@ def _filtered(wanted: JobFilter) -> Select[JobRow]:
         conditions.append(JobRow.alpha <= wanted.alpha_max)
     if wanted.tag is not None:
         conditions.append(JobRow.tags.contains([wanted.tag]))
+    if wanted.metadata is not None:
+        held = JobRow.spec["metadata"]
+        conditions.append(held.contains(dict(wanted.metadata)) if wanted.metadata else held == {})
     return select(JobRow).where(*conditions)

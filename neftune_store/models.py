@@ -114,6 +114,26 @@ class DatasetRow(Base):
     )
 
 
+class FaultyFileRow(Base):
+    """An upload with faults: what was wrong with it, and none of its bytes."""
+
+    __tablename__ = "faulty_files"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
+    name: Mapped[str]
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    report: Mapped[Json]
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    deleted_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        Index(
+            "ix_faulty_files_project_id_created_at_id", "project_id", text("created_at DESC"), text("id DESC")
+        ),
+    )
+
+
 class JobRow(Base):
     """What was asked, and where it is."""
 
@@ -201,6 +221,7 @@ class JobRow(Base):
         # Only the project: the lease moves with every heartbeat, and an index on it would grow with each.
         Index("ix_jobs_running_project_id", "project_id", postgresql_where=text("status = 'running'")),
         Index("ix_jobs_dataset_id", "dataset_id"),
+        Index("ix_jobs_project_id_tail", "project_id", text("right(id, 8)")),  # a tuned model's name ends so
         Index(
             "ix_jobs_validation_dataset_id",
             "validation_dataset_id",
@@ -223,6 +244,17 @@ class IdempotencyKeyRow(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
 
     __table_args__ = (CheckConstraint("length(key) BETWEEN 1 AND 255", name="key"),)
+
+
+class RecentBodyRow(Base):
+    """The last job that an API key has made of a body; a minute later it means nothing any more."""
+
+    __tablename__ = "recent_bodies"
+
+    api_key_id: Mapped[str] = mapped_column(ForeignKey("api_keys.id"), primary_key=True)
+    body_sha256: Mapped[str] = mapped_column(primary_key=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"))
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
 
 
 class RunRow(Base):

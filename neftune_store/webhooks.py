@@ -139,7 +139,7 @@ class WebhookLedger:
     def test(self, project_id: str, webhook_id: str) -> Delivery:
         """Have something sent now."""
         row = self._row(project_id, webhook_id)
-        (values,) = _rows([row.id], TEST, row.id, None)
+        (values,) = _rows([row.id], TEST, {"id": row.id}, None)
         made = self._session.scalars(insert(DeliveryRow).values(**values).returning(DeliveryRow)).one()
         return _delivery_of(made)
 
@@ -158,7 +158,9 @@ def tell_of(session: Session, project_id: str, job_id: str, fact: str) -> None:
         return
     wanted = select(WebhookRow.id).where(*_of(project_id), WebhookRow.events.contains([type_]))
     if ids := session.scalars(wanted).all():
-        session.execute(insert(DeliveryRow), _rows(ids, type_, job_id, job_id))
+        # By the id of the surface whose event this is; clients look the job up by it.
+        about = {"id": f"ftjob-{job_id.removeprefix('job_')}", "job": job_id}
+        session.execute(insert(DeliveryRow), _rows(ids, type_, about, job_id))
 
 
 def take(session: Session) -> Errand | None:
@@ -213,14 +215,16 @@ def _end(session: Session, delivery_id: str, attempt: int, **values: Any) -> Non
     session.execute(mine.values(due_at=None, **values))
 
 
-def _rows(webhook_ids: Sequence[str], type_: str, about: str, job_id: str | None) -> list[dict[str, Any]]:
+def _rows(
+    webhook_ids: Sequence[str], type_: str, about: dict[str, str], job_id: str | None
+) -> list[dict[str, Any]]:
     event_id = new_id("evt")
     body = {
         "id": event_id,
         "object": "event",
         "type": type_,
         "created_at": int(time.time()),
-        "data": {"id": about},
+        "data": about,
     }
     return [
         {"id": new_id("dlv"), "webhook_id": webhook_id, "job_id": job_id, "event_id": event_id}

@@ -18,6 +18,7 @@ from neftune_core.errors import CoreError
 from neftune_core.failpoint import failpoint
 from neftune_store.claims import Claim
 from neftune_store.errors import LeaseLost, StoreError
+from neftune_store.files import RESULTS
 from worker import metrics_csv
 from worker.checkpoints import Uploader, restore
 from worker.claim import Held, Slot
@@ -175,13 +176,18 @@ class Supervision:
         """Store what the run made, and what we kept of it."""
         check = self._wishes.check_publishing
         check()
-        table = folder / METRICS
-        keys = metrics_csv.columns(self._writer.metric_rows())
-        metrics_csv.write(table, keys, self._writer.metric_rows())
         publisher = Publisher(self._shelf, folder, check)
-        result = publisher.publish(said, {METRICS: table, "log": folder / LOG})
+        result = publisher.publish(said, {**self._tables(folder), "log": folder / LOG})
         failpoint("publish.stored")
         return result
+
+    def _tables(self, folder: Path) -> dict[str, Path]:
+        """Write the metrics down: as we name them, and as readers of OpenAI's result files do."""
+        rows = self._writer.metric_rows
+        metrics_csv.write(folder / METRICS, metrics_csv.columns(rows()), rows())
+        heads, keys = zip(*metrics_csv.results(rows()), strict=True)
+        metrics_csv.write(folder / RESULTS, keys, rows(), heads)
+        return {METRICS: folder / METRICS, RESULTS: folder / RESULTS}
 
     def _kept_log(self, folder: Path) -> Result | None:
         """Store the log of a run that left nothing else; without storage its last lines have to do."""

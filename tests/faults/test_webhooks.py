@@ -129,7 +129,7 @@ def test_an_end_is_heard_once_and_signed(house: House, receiver: Receiver) -> No
     event = Webhook(secret).verify(body, headers)
     assert event["id"] == headers["webhook-id"] == told.event_id
     assert (event["object"], event["type"]) == ("event", "fine_tuning.job.succeeded")
-    assert event["data"] == {"id": job.id}
+    assert event["data"] == {"id": job.id.replace("job_", "ftjob-"), "job": job.id}
     assert abs(event["created_at"] - time.time()) < 300
     with pytest.raises(WebhookVerificationError):
         Webhook(secret).verify(body.replace(b"succeeded", b"failed"), headers)

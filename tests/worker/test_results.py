@@ -100,6 +100,17 @@ def test_a_spreadsheet_gets_no_formula(tmp_path: Path) -> None:
         ]
 
 
+def test_result_files_name_our_metrics_as_their_readers_do(tmp_path: Path) -> None:
+    rows = [(1, {"train_loss": 2.0, "token_accuracy": 0.5, "eval_loss": 3.0, "grad_norm": 4.0})]
+    heads, keys = zip(*metrics_csv.results(rows), strict=True)
+    metrics_csv.write(tmp_path / "r.csv", keys, rows, heads)
+    with (tmp_path / "r.csv").open(newline="") as source:
+        assert list(csv.reader(source)) == [
+            ["step", "train_loss", "train_accuracy", "valid_loss", "valid_mean_token_accuracy", "grad_norm"],
+            ["1", "2.0", "0.5", "3.0", "", "4.0"],
+        ]
+
+
 def captured(tmp_path: Path, data: bytes, most: int = 1000) -> tuple[str, bytes]:
     read_fd, write_fd = os.pipe()
     with os.fdopen(read_fd, "rb") as source:

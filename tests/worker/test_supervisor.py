@@ -66,6 +66,7 @@ def test_artifacts_are_the_bytes_of_the_runner_under_their_hashes(busy_house: Ho
         "log",
         "metrics.csv",
         "record",
+        "results.csv",
     ]
     for artifact in found.values():
         data = busy_house.content(artifact)
@@ -97,6 +98,19 @@ def test_metrics_csv_is_the_table_of_metrics(busy_house: House) -> None:
         ["1", "1.0"],
         ["2", str(2 / 3)],
         ["3", "0.5"],
+    ]
+
+
+def test_results_csv_has_the_columns_that_readers_of_result_files_know(busy_house: House) -> None:
+    job = busy_house.submit("steps=2")
+    busy_house.wait(job, "succeeded")
+    lines = busy_house.content(busy_house.artifacts(job)["results.csv"]).decode().splitlines()
+    known = "step,train_loss,train_accuracy,valid_loss,valid_mean_token_accuracy"
+    assert lines[0] == f"{known},epoch,learning_rate"
+    assert [line.split(",")[:5] for line in lines[1:]] == [
+        ["0", "2.0", "", "", ""],
+        ["1", "1.0", "", "", ""],
+        ["2", str(2 / 3), "", "", ""],
     ]
 
 

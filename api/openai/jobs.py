@@ -1,0 +1,171 @@
+"""Fine-tuning jobs: asked for, listed, and told to stop, pause or go on."""
+
+import re
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request
+from sqlalchemy.orm import Session
+
+from api.deps import PLAIN, Jobs, Reader, RingingJobs, RingingTx, Tx, Writer
+from api.models import Models
+from api.openai.create_body import CreateJob, asked
+from api.openai.envelope import ROOT
+from api.openai.ids import native_job, tail
+from api.openai.job_object import FineTuningJob
+from api.openai.mapping import spec_of
+from api.openai.pages import After, OpenAIPage, refusals
+from api.refusals import FileFaulty, FileNotFound, InvalidRequest
+from neftune_core.spec_faults import Fault
+from neftune_store.errors import FileUnknown
+from neftune_store.files import FileLedger
+from neftune_store.jobs import Job, JobFilter
+from neftune_store.repeats import Attempt, once
+from neftune_store.submit import sha256_of
+
+router = APIRouter(prefix=f"{ROOT}/fine_tuning/jobs", tags=["openai"])
+
+_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/CreateJob"}}},
+    }
+}
+_METADATA = re.compile(r"metadata\[(?P<key>[^\]]*)\]")
+_FILTER = {
+    "parameters": [
+        {
+            "name": "metadata",
+            "in": "query",
+            "required": False,
+            "style": "deepObject",
+            "description": "`metadata[key]=value`: only jobs with these; `metadata=null`: with none.",
+            "schema": {"type": "object", "additionalProperties": {"type": "string"}},
+        }
+    ]
+}
+
+
+async def attempt(request: Request, who: Writer, body: Annotated[CreateJob, Depends(asked)]) -> Attempt:
+    """Tell which attempt this is: the client counts those it makes by itself, and sends nothing else."""
+    count = request.headers.get("x-stainless-retry-count", "0")
+    said = body.model_dump(mode="json", exclude_unset=True)
+    return Attempt(who.key_id, sha256_of(said), repeated=count.isdecimal() and int(count[:9]) > 0)
+
+
+async def metadata(request: Request) -> JobFilter:
+    """Read the filters on metadata; brackets come percent-encoded, and decoded by now."""
+    wanted: dict[str, str] = {}
+    none = False
+    for name, value in request.query_params.multi_items():
+        if name == "metadata":
+            none = True
+            if value != "null":
+                raise _unfit("metadata", "It should be null, or metadata[key]=value")
+        elif (match := _METADATA.fullmatch(name)) is not None:
+            wanted[_plain(match["key"], 64)] = _plain(value, 512)
+    if len(wanted) > 16 or (none and wanted):
+        raise _unfit("metadata", "It should name at most 16 pairs, or be null")
+    return JobFilter(metadata=wanted if wanted or none else None)
+
+
+@router.post(
+    "",
+    summary="Create a fine-tuning job",
+    openapi_extra=_BODY,
+    responses=refusals(400, 401, 403, 404, 413, 415, 429, 503),
+)
+def create(  # noqa: PLR0913, PLR0917 - each thing a request carries, by name
+    request: Request,
+    who: Writer,
+    body: Annotated[CreateJob, Depends(asked)],
+    this: Annotated[Attempt, Depends(attempt)],
+    models: Models,
+    tx: RingingTx,
+    jobs: RingingJobs,
+) -> FineTuningJob:
+    """Record the job; a worker will pick it up."""
+    dataset = _dataset(tx, who.project_id, body.training_file, "training_file")
+    held_out = body.validation_file
+    if held_out is not None:
+        held_out = _dataset(tx, who.project_id, held_out, "validation_file")
+    spec = spec_of(body, dataset, held_out)
+    models.check(spec.model, spec.revision)
+    made = once(tx, this, lambda: jobs.submit(who.project_id, spec)[0])
+    return _shown(request, tx, made)
+
+
+@router.get(
+    "",
+    summary="List fine-tuning jobs, newest first",
+    openapi_extra=_FILTER,
+    responses=refusals(400, 401, 404),
+)
+def list_jobs(  # noqa: PLR0913, PLR0917 - each thing a request carries, by name
+    request: Request,
+    who: Reader,
+    tx: Tx,
+    jobs: Jobs,
+    wanted: Annotated[JobFilter, Depends(metadata)],
+    after: After = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 20,
+) -> OpenAIPage[FineTuningJob]:
+    """List the project's jobs."""
+    cursor = jobs.cursor_after(who.project_id, native_job(after)) if after is not None else None
+    page = jobs.list(who.project_id, wanted, cursor, limit)
+    results = FileLedger(tx).results([job.id for job in page.items])
+    strict = request.app.state.settings.openai_strict_status
+    data = [FineTuningJob.of(job, results.get(job.id), strict=strict) for job in page.items]
+    return OpenAIPage(data=data, has_more=page.next is not None)
+
+
+@router.get("/{ftjob}", summary="Look at a fine-tuning job", responses=refusals(401, 404))
+def retrieve(request: Request, who: Reader, tx: Tx, jobs: Jobs, ftjob: str) -> FineTuningJob:
+    """Tell where the job is."""
+    return _shown(request, tx, jobs.get(who.project_id, native_job(ftjob)))
+
+
+@router.post("/{ftjob}/cancel", summary="Cancel a fine-tuning job", responses=refusals(401, 403, 404, 409))
+def cancel(request: Request, who: Writer, tx: Tx, jobs: Jobs, ftjob: str) -> FineTuningJob:
+    """Stop the job for good. The body, if any, is not read."""
+    return _shown(request, tx, jobs.cancel(who.project_id, native_job(ftjob)))
+
+
+@router.post("/{ftjob}/pause", summary="Pause a fine-tuning job", responses=refusals(401, 403, 404, 409))
+def pause(request: Request, who: Writer, tx: Tx, jobs: Jobs, ftjob: str) -> FineTuningJob:
+    """Let the job rest until it is resumed. The body, if any, is not read."""
+    return _shown(request, tx, jobs.pause(who.project_id, native_job(ftjob)))
+
+
+@router.post("/{ftjob}/resume", summary="Resume a fine-tuning job", responses=refusals(401, 403, 404, 409))
+def resume(request: Request, who: Writer, tx: RingingTx, jobs: RingingJobs, ftjob: str) -> FineTuningJob:
+    """Queue a paused job again. The body, if any, is not read."""
+    return _shown(request, tx, jobs.resume(who.project_id, native_job(ftjob)))
+
+
+def _shown(request: Request, tx: Session, job: Job) -> FineTuningJob:
+    results = FileLedger(tx).results([job.id]).get(job.id)
+    return FineTuningJob.of(job, results, strict=request.app.state.settings.openai_strict_status)
+
+
+def _dataset(tx: Session, project_id: str, file: str, param: str) -> str:
+    """Give the dataset that a file is; whose it would be otherwise is not told."""
+    try:
+        found = FileLedger(tx).get(project_id, tail("file-", file))
+    except FileUnknown as unknown:
+        raise FileNotFound(param) from unknown
+    if found.kind == "faulty":
+        raise FileFaulty(param)
+    if found.kind != "dataset":
+        fault = Fault((param,), "wrong_purpose", "It should be a file of the purpose fine-tune")
+        raise InvalidRequest("The file is not one to train on.", [fault])
+    return found.id
+
+
+def _plain(text: str, longest: int) -> str:
+    if len(text) > longest or not re.match(PLAIN, text):
+        raise _unfit("metadata", "Keys have at most 64 characters and values 512, none of control")
+    return text
+
+
+def _unfit(param: str, told: str) -> InvalidRequest:
+    return InvalidRequest("A parameter does not fit; see errors.", [Fault((param,), "metadata_filter", told)])
