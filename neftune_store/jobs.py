@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, func, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Select, func, literal_column, or_, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from neftune_core.spec import JobSpec
@@ -106,7 +106,9 @@ class JobLedger:
     def ending_in(self, project_id: str, tail: str) -> Sequence[Job]:
         """Give the jobs whose id ends in these eight characters; hardly ever more than one."""
         found = select(JobRow).where(
-            JobRow.project_id == project_id, func.right(JobRow.id, 8) == tail, JobRow.deleted_at.is_(None)
+            JobRow.project_id == project_id,
+            func.right(JobRow.id, literal_column("8")) == tail,
+            JobRow.deleted_at.is_(None),
         )
         return [job_of(row) for row in self._session.scalars(found.order_by(JobRow.id.desc()))]
 

@@ -91,7 +91,7 @@ class FineTuningCheckpoint(Schema):
             fine_tuned_model_checkpoint=tuned_checkpoint(job, found.step),
             fine_tuning_job_id=ours("ftjob-", job.id),
             step_number=found.step,
-            metrics=CheckpointMetrics(step=found.step, **_numbers(found.numbers)),
+            metrics=CheckpointMetrics.model_validate({**_numbers(found.numbers), "step": found.step}),
         )
 
 
@@ -144,7 +144,7 @@ def _metric(item: FeedItem) -> dict[str, Any]:
         "level": "info",
         "type": "metrics",
         "message": f"Step {step}: " + (", ".join(told) or "no loss"),
-        "data": {"step": step, **numbers},
+        "data": {**numbers, "step": step},
     }
 
 
@@ -155,7 +155,7 @@ def _fact(item: FeedItem) -> dict[str, Any]:
         "level": level,
         "type": "message",
         "message": _WORDS.get(name, name),
-        "data": {"name": name, **item.data["data"]},
+        "data": {**item.data["data"], "event": name},
     }
 
 

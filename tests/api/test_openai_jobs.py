@@ -42,7 +42,7 @@ def tuned(service: Service, ai: OpenAI, **more: Any) -> FineTuningJob:
     """A job that has run: three steps, two checkpoints, results."""
     job = create_urgent(ai, **more)
     claimed = claim(service, native_id(job))
-    numbers = {"token_accuracy": 0.5, "clean_train_loss": 1.5, "tokens": 640.0}
+    numbers = {"token_accuracy": 0.5, "clean_train_loss": 1.5, "tokens": 640.0, "step": 99.0}
     rows = [(step, {"train_loss": 2.0 / step, **numbers}) for step in (1, 2, 3)]
     rows[1][1]["eval_loss"] = 1.25
     results = store_artifact(service, "results.csv", b"step,train_loss\n1,2.0\n", "text/csv")
@@ -340,7 +340,7 @@ def test_events_tell_facts_and_metrics_newest_first(service: Service, ai: OpenAI
     job = tuned(service, ai)
     events = list(ai.fine_tuning.jobs.list_events(job.id, limit=2))
     assert len({event.id for event in events}) == len(events)
-    assert [event.data["name"] for event in events if event.type == "message"] == [  # type: ignore[index]  # ours is a dict
+    assert [event.data["event"] for event in events if event.type == "message"] == [  # type: ignore[index]  # ours is a dict
         *("job.succeeded", "checkpoint.committed", "checkpoint.committed", "run.started", "job.queued")
     ]
     metrics = [event for event in events if event.type == "metrics"]
