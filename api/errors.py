@@ -50,6 +50,7 @@ STATUSES: Mapping[str, int] = {
     "unsupported_method": 422,
     "unsupported_purpose": 422,
     "conflicting_fields": 422,
+    "upload_mismatch": 422,
     "invalid_json": 422,
     "invalid_request": 422,
     "invalid_cursor": 422,
@@ -81,6 +82,8 @@ STATUSES: Mapping[str, int] = {
     "already_finished": 409,
     "too_many_webhooks": 409,
     "file_belongs_to_job": 409,
+    "upload_not_pending": 409,
+    "too_many_open_uploads": 429,
     "invalid_move": 409,
     "conflict": 409,
     "lease_lost": 409,
@@ -130,6 +133,7 @@ RETRY_AFTER_S: Mapping[str, int] = {
     "too_many_uploads": 5,
     "too_many_readouts": 5,
     "queue_full": 30,
+    "too_many_open_uploads": 30,
 }
 
 _NOT_FOUND = "There is no such resource for this key."

@@ -23,7 +23,7 @@ log = structlog.get_logger()
 _HOST = re.compile(r"(?P<name>[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251})|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 
-UPLOADS = frozenset({"/datasets", "/v1/files"})  # where bodies may be large; they bound themselves
+UPLOADS = re.compile(r"/datasets|/v1/files|/v1/uploads/[^/]+/parts")  # large bodies, which bound themselves
 HEAD_LIMIT = 64 * 1024  # bytes of all headers together
 _LINGER_S = 2.0
 _LINGER_BYTES = 64 * 1024 * 1024
@@ -166,7 +166,7 @@ def _check_framing(headers: Headers) -> None:
 
 
 def _takes_upload(scope: Scope) -> bool:
-    return scope["method"] == "POST" and scope["path"] in UPLOADS
+    return scope["method"] == "POST" and UPLOADS.fullmatch(scope["path"]) is not None
 
 
 def _request_id(headers: Headers) -> str:

@@ -98,7 +98,7 @@ class Intake:
             await writer.close()
         except BaseException:
             with anyio.CancelScope(shield=True):
-                await _give_up(writer)
+                await give_up(writer)
             raise
         if not size:
             raise EmptyDataset("The body is empty; send the rows.")
@@ -112,7 +112,7 @@ class Intake:
             await self._in_thread(partial(self._blobs.delete, staged))
 
 
-async def _give_up(writer: BlobWriter) -> None:
+async def give_up(writer: BlobWriter) -> None:
     """End an object that nobody wants: finished, it can be deleted; half a one could only be forgotten."""
     try:
         await writer.close()

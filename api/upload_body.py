@@ -59,16 +59,17 @@ async def blocks(chunks: AsyncIterator[bytes], size: int = BLOCK_BYTES) -> Async
 
 
 class FormFile:
-    """The ``file`` part of a multipart form, as a stream of its bytes.
+    """The one large part of a multipart form, ``file``, as a stream of its bytes.
 
     Other parts are kept as ``fields``, within limits. The form must be complete, and hold the file once.
     """
 
-    def __init__(self, chunks: AsyncIterator[bytes], content_type: str) -> None:
+    def __init__(self, chunks: AsyncIterator[bytes], content_type: str, part: bytes = b"file") -> None:
         boundary = re.search(r'boundary=(?:"([^"\r\n]{1,200})"|([^\s;",]{1,200}))', content_type)
         if boundary is None:
             raise BadMultipart("The form has no boundary; send the raw file as the body instead.")
         self.filename: str | None = None
+        self._part = part
         self._fields: dict[bytes, bytearray] = {}
         self._field = bytearray()
         self._chunks = chunks
@@ -131,7 +132,7 @@ class FormFile:
     def _headers_finish(self) -> None:
         _, options = python_multipart.multipart.parse_options_header(self._disposition)
         name = options.get(b"name", b"")
-        self._in_file = name == b"file"
+        self._in_file = name == self._part
         if not self._in_file:
             self._field = self._fields[name] = bytearray()
         if self._in_file:

@@ -8,6 +8,7 @@
     │   ├── RecordNotFound          not_found
     │   ├── WebhookNotFound         not_found
     │   ├── FileUnknown             not_found
+    │   ├── UploadUnknown           not_found
     │   └── BlobNotFound            not_found
     ├── Conflict                    conflict
     │   ├── DatasetInUse            dataset_in_use
@@ -15,9 +16,12 @@
     │   ├── AlreadyFinished         already_finished
     │   ├── TooManyWebhooks         too_many_webhooks
     │   ├── FileBelongsToJob        file_belongs_to_job
+    │   ├── UploadNotPending        upload_not_pending
     │   └── InvalidMove             invalid_move
     ├── JobDeleted                  job_deleted
     ├── QueueFull                   queue_full
+    ├── UploadMismatch              upload_mismatch
+    ├── TooManyOpenUploads          too_many_open_uploads
     ├── InvalidCursor               invalid_cursor
     ├── InvalidLimit                invalid_limit
     ├── WeakKey                     weak_key
@@ -78,6 +82,13 @@ class FileUnknown(NotFound):
 
     def __init__(self) -> None:
         super().__init__("No such file in this project; check the id.")
+
+
+class UploadUnknown(NotFound):
+    """No such upload in this project."""
+
+    def __init__(self) -> None:
+        super().__init__("No such upload in this project; check the id.")
 
 
 class RecordNotFound(NotFound):
@@ -152,6 +163,15 @@ class FileBelongsToJob(Conflict):
         super().__init__("These are the results of a job and go with it; delete the job.")
 
 
+class UploadNotPending(Conflict):
+    """An upload that has ended takes no more."""
+
+    code = "upload_not_pending"
+
+    def __init__(self, state: str) -> None:
+        super().__init__(f"The upload is {state}; begin another one.")
+
+
 class InvalidMove(Conflict):
     """The table of moves has no such move."""
 
@@ -165,6 +185,22 @@ class JobDeleted(StoreError):
 
     def __init__(self) -> None:
         super().__init__("The job made under this Idempotency-Key was deleted; send a new key.")
+
+
+class UploadMismatch(StoreError):
+    """The parts are not what the upload was said to be."""
+
+    code = "upload_mismatch"
+
+
+class TooManyOpenUploads(StoreError):
+    """The project has as many unfinished uploads as it may."""
+
+    code = "too_many_open_uploads"
+    retryable = True
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"The project already has {limit} unfinished uploads; complete or cancel some.")
 
 
 class QueueFull(StoreError):

@@ -134,6 +134,37 @@ class FaultyFileRow(Base):
     )
 
 
+class UploadRow(Base):
+    """A promise of bytes that come in parts; ``file`` is the tail of what it became."""
+
+    __tablename__ = "uploads"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"), index=True)
+    name: Mapped[str]
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    ended_as: Mapped[str | None]
+    file: Mapped[str | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+
+    __table_args__ = (
+        CheckConstraint("ended_as IN ('completed', 'cancelled')", name="ended_as"),
+        CheckConstraint("bytes > 0", name="bytes"),
+    )
+
+
+class UploadPartRow(Base):
+    """Some bytes of an upload, staged in storage."""
+
+    __tablename__ = "upload_parts"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    upload_id: Mapped[str] = mapped_column(ForeignKey("uploads.id"), index=True)
+    blob_key: Mapped[str]
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+
+
 class JobRow(Base):
     """What was asked, and where it is."""
 

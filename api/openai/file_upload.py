@@ -4,17 +4,25 @@ The whole body is read, also when its first row is wrong, for the answer is no r
 faults are dropped.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
+from sqlalchemy.orm import Session
+from starlette.datastructures import State
+
 from api.refusals import BadMultipart, UnsupportedPurpose
+from api.upload import Intake, Sealed
 from api.upload_body import FormFile
 from api.upload_check import UploadCheck
 from neftune_core.errors import DatasetError
-from neftune_core.rows import DatasetSummary
+from neftune_core.rows import DatasetSummary, Limits
 from neftune_core.rows_faults import FAULTS_TOLD, DatasetTooLarge
 from neftune_core.spec_faults import Fault
+from neftune_store.collection import revive
+from neftune_store.datasets import DatasetLedger
+from neftune_store.files import FileLedger, StoredFile
 
 
 class PatientCheck:
@@ -58,6 +66,47 @@ class PatientCheck:
         return self._check.finish()
 
 
+async def taken_in(
+    state: State, project_id: str, blocks: AsyncIterator[bytes], name: Callable[[], str]
+) -> Callable[[Session], StoredFile]:
+    """Take bytes in; give what writes the file down, be they sound or not. ``name`` is asked at the end."""
+    limits = Limits(max_bytes=state.settings.max_dataset_bytes, max_rows=state.settings.max_dataset_rows)
+
+    async def revived(key: str) -> None:
+        await state.database.ask(lambda tx: revive(tx, key))
+
+    intake = Intake(state.blobs, revived, limits, state.upload_threads, state.table_threads)
+    check = PatientCheck(UploadCheck(declared="auto", limits=limits, spool_dir=state.settings.spool_dir))
+    with state.uploads.one(), check:
+        try:
+            sealed = await intake.take(blocks, check=check, project_id=project_id, promised=None)
+        except DatasetTooLarge:
+            raise
+        except DatasetError as fault:
+            return partial(_reported, project_id, name(), check.bytes, report_of(fault))
+    return partial(_kept, project_id, name(), sealed)
+
+
+def _kept(project_id: str, name: str, sealed: Sealed, session: Session) -> StoredFile:
+    summary = sealed.summary
+    about: dict[str, Any] = {"stats": dict(summary.stats), "warnings": list(summary.warnings)}
+    dataset = DatasetLedger(session).add(
+        project_id,
+        name=name,
+        format=summary.format,
+        rows=summary.rows,
+        bytes=sealed.bytes,
+        sha256=sealed.sha256,
+        blob_key=sealed.blob_key,
+        **about,
+    )
+    return FileLedger(session).get(project_id, dataset.id.removeprefix("ds_"))
+
+
+def _reported(project_id: str, name: str, size: int, report: dict[str, Any], session: Session) -> StoredFile:
+    return FileLedger(session).add_faulty(project_id, name=name, bytes=size, report=report)
+
+
 def report_of(fault: DatasetError) -> dict[str, Any]:
     """Give what is kept of a file with faults: what the native surface answers with."""
     faults = getattr(fault, "faults", ())[:FAULTS_TOLD]
@@ -94,8 +143,8 @@ def _unfit(param: str, code: str, told: str) -> UnsupportedPurpose:
     return UnsupportedPurpose("The form asks for what is not served.", [Fault((param,), code, told)])
 
 
-def form_of(content_type: str, chunks: AsyncIterator[bytes]) -> FormFile:
-    """Read the body as a form."""
+def form_of(content_type: str, chunks: AsyncIterator[bytes], part: str = "file") -> FormFile:
+    """Read the body as a form with one large part."""
     if not content_type.lower().startswith("multipart/form-data"):
-        raise BadMultipart("Send a form with the parts purpose and file.")
-    return FormFile(chunks, content_type)
+        raise BadMultipart(f"Send a form with the part {part}.")
+    return FormFile(chunks, content_type, part.encode())

@@ -1,31 +1,22 @@
 """Files: taken in, listed, read and deleted. A file to train on is a dataset."""
 
-from collections.abc import Callable
-from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
-from sqlalchemy.orm import Session
 
 from api.artifacts import sent
 from api.datasets import display_name, refuse_at_once
 from api.deps import Reader, Tx, Writer
 from api.openai.envelope import ROOT
 from api.openai.file_object import KINDS, FileDeleted, OpenAIFile
-from api.openai.file_upload import PatientCheck, for_tuning, form_of, report_of
+from api.openai.file_upload import for_tuning, form_of, taken_in
 from api.openai.ids import tail
 from api.openai.pages import After, OpenAIPageBetween, between, refusals
 from api.refusals import FileFaulty
-from api.upload import Intake, Sealed
 from api.upload_body import blocks, paced
-from api.upload_check import UploadCheck
-from neftune_core.errors import DatasetError
 from neftune_core.rows import Limits
-from neftune_core.rows_faults import DatasetTooLarge
 from neftune_store.artifacts import Artifact
-from neftune_store.collection import revive
-from neftune_store.datasets import DatasetLedger
 from neftune_store.files import FileLedger, StoredFile
 
 router = APIRouter(prefix=f"{ROOT}/files", tags=["openai"])
@@ -59,25 +50,10 @@ async def create(request: Request, who: Writer) -> OpenAIFile:
         patience_s=state.settings.upload_patience_s,
     )
     form = form_of(request.headers.get("content-type", ""), chunks)
-
-    async def revived(key: str) -> None:
-        await state.database.ask(lambda tx: revive(tx, key))
-
-    intake = Intake(state.blobs, revived, limits, state.upload_threads, state.table_threads)
-    check = PatientCheck(UploadCheck(declared="auto", limits=limits, spool_dir=state.settings.spool_dir))
-    write: Callable[[str, Session], StoredFile]
-    with state.uploads.one(), check:
-        try:
-            sealed = await intake.take(
-                blocks(for_tuning(form)), check=check, project_id=who.project_id, promised=None
-            )
-            write = partial(_kept, who.project_id, sealed)
-        except DatasetTooLarge:
-            raise
-        except DatasetError as fault:
-            write = partial(_reported, who.project_id, check.bytes, report_of(fault))
-    file: StoredFile = await state.database.ask(partial(write, display_name(form.filename)))
-    return OpenAIFile.of(file)
+    made = await taken_in(
+        state, who.project_id, blocks(for_tuning(form)), lambda: display_name(form.filename)
+    )
+    return OpenAIFile.of(await state.database.ask(made))
 
 
 @router.get("", summary="List files", responses=refusals(400, 401, 404))
@@ -138,23 +114,3 @@ def _download(file: StoredFile, blob_key: str) -> Artifact:
         media_type="application/octet-stream",
         created_at=file.created_at,
     )
-
-
-def _kept(project_id: str, sealed: Sealed, name: str, session: Session) -> StoredFile:
-    summary = sealed.summary
-    about: dict[str, Any] = {"stats": dict(summary.stats), "warnings": list(summary.warnings)}
-    dataset = DatasetLedger(session).add(
-        project_id,
-        name=name,
-        format=summary.format,
-        rows=summary.rows,
-        bytes=sealed.bytes,
-        sha256=sealed.sha256,
-        blob_key=sealed.blob_key,
-        **about,
-    )
-    return FileLedger(session).get(project_id, dataset.id.removeprefix("ds_"))
-
-
-def _reported(project_id: str, size: int, report: dict[str, Any], name: str, session: Session) -> StoredFile:
-    return FileLedger(session).add_faulty(project_id, name=name, bytes=size, report=report)

@@ -1,5 +1,5 @@
 """All routes under ``/v1``, router by router."""
 
-from api.openai import events, files, jobs, models, unserved
+from api.openai import events, files, jobs, models, unserved, uploads
 
-ROUTERS = (files.router, jobs.router, events.router, unserved.router, models.router)
+ROUTERS = (files.router, uploads.router, jobs.router, events.router, unserved.router, models.router)

@@ -93,6 +93,7 @@ def test_every_call_of_the_sdk_that_is_served_is_shown() -> None:
     shown = "".join(EXAMPLES)
     for call in (
         *("files.create", "files.wait_for_processing", "files.content", "files.delete"),
+        "uploads.upload_file_chunked",
         *("jobs.create", "jobs.list", "jobs.pause", "jobs.resume", "jobs.retrieve", "jobs.list_events"),
         *("checkpoints.list", "models.list", "models.retrieve", "models.delete"),
     ):
