@@ -26,7 +26,7 @@ from api.upload import give_up
 from api.upload_body import blocks, paced
 from neftune_core.spec_faults import faults_of
 from neftune_store.blobs import Blobs, staging_key
-from neftune_store.errors import StorageUnavailable
+from neftune_store.errors import BlobNotFound, StorageUnavailable, UploadNotPending
 from neftune_store.files import FileLedger, StoredFile
 from neftune_store.uploads import Part, Upload, UploadLedger
 
@@ -170,22 +170,14 @@ async def complete(
     request: Request, who: Writer, upload: str, wanted: Annotated[CompleteUpload, Depends(named)]
 ) -> OpenAIUpload:
     """Put the parts together in the order in which they are named; what comes of it is as of any file."""
-    state = request.app.state
-    found: Upload = await state.database.ask(lambda tx: UploadLedger(tx).get(who.project_id, upload))
-    if found.state == "completed":  # asked again, having lost the answer
-        again = partial(_completed, who.project_id, found)
-        return OpenAIUpload.of(found, await state.database.ask(again))
-    parts = await state.database.ask(
-        lambda tx: UploadLedger(tx).parts(who.project_id, upload, wanted.part_ids)
-    )
-    pieces = _pieces(state.blobs, parts, wanted.md5)
-    write = await taken_in(state, who.project_id, blocks(pieces), lambda: found.name)
-
-    def ended(tx: Session) -> OpenAIUpload:
-        file = write(tx)
-        return OpenAIUpload.of(UploadLedger(tx).end(who.project_id, upload, "completed", file.tail), file)
-
-    done: OpenAIUpload = await state.database.ask(ended)
+    try:
+        done = await _put_together(request, who.project_id, upload, wanted)
+    except UploadNotPending:  # perhaps because it is done: asked again, having lost the answer
+        again = partial(_as_completed, who.project_id, upload)
+        known: OpenAIUpload | None = await request.app.state.database.ask(again)
+        if known is None:
+            raise
+        return known
     await _forgotten(request, upload)
     return done
 
@@ -198,6 +190,24 @@ async def cancel(request: Request, who: Writer, upload: str) -> OpenAIUpload:
     )
     await _forgotten(request, upload)
     return OpenAIUpload.of(ended)
+
+
+async def _put_together(
+    request: Request, project_id: str, upload: str, wanted: CompleteUpload
+) -> OpenAIUpload:
+    """Make the file; it and the upload's end are one transaction, so of two that try one does."""
+    state = request.app.state
+    found: Upload = await state.database.ask(lambda tx: UploadLedger(tx).get(project_id, upload))
+    parts = await state.database.ask(lambda tx: UploadLedger(tx).parts(project_id, upload, wanted.part_ids))
+    pieces = _pieces(state.blobs, parts, wanted.md5)
+    write = await taken_in(state, project_id, blocks(pieces), lambda: found.name)
+
+    def ended(tx: Session) -> OpenAIUpload:
+        file = write(tx)
+        return OpenAIUpload.of(UploadLedger(tx).end(project_id, upload, "completed", file.tail), file)
+
+    done: OpenAIUpload = await state.database.ask(ended)
+    return done
 
 
 async def _staged(blobs: Blobs, key: str, data: AsyncIterator[bytes]) -> int:
@@ -224,7 +234,10 @@ async def _pieces(blobs: Blobs, parts: Sequence[Part], md5: str | None) -> Async
     for part in parts:
         if not part.bytes:
             continue
-        chunks = await anyio.to_thread.run_sync(blobs.stream, part.blob_key)
+        try:
+            chunks = await anyio.to_thread.run_sync(blobs.stream, part.blob_key)
+        except BlobNotFound as gone:  # somebody completes it at this moment: asking again will tell
+            raise StorageUnavailable from gone
         while chunk := await anyio.to_thread.run_sync(next, chunks, b""):
             seen.update(chunk)
             yield chunk
@@ -249,8 +262,12 @@ async def _dropped(blobs: Blobs, keys: Sequence[str]) -> None:
             await anyio.to_thread.run_sync(drop)
 
 
-def _completed(project_id: str, upload: Upload, session: Session) -> StoredFile:
-    return FileLedger(session).get(project_id, upload.file or "")
+def _as_completed(project_id: str, upload: str, session: Session) -> OpenAIUpload | None:
+    """Show an upload that is done already, and what it became."""
+    found = UploadLedger(session).get(project_id, upload)
+    if found.file is None:
+        return None
+    return OpenAIUpload.of(found, FileLedger(session).get(project_id, found.file))
 
 
 def _read(kind: type[Body], body: object) -> Body:

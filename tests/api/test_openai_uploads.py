@@ -1,6 +1,7 @@
 """Uploads in parts through the official SDK: any order, any number, and nothing kept of a bad end."""
 
 import hashlib
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -90,6 +91,38 @@ def test_other_parts_than_were_promised_are_refused(service: Service, ai: OpenAI
     assert list(ai.files.list()) == []
     # and the upload may still be completed
     assert ai.uploads.complete(upload, part_ids=parts[:2]).status == "completed"
+
+
+def test_a_part_counts_once(ai: OpenAI) -> None:
+    upload = begin(ai, 2 * len(DATA))
+    (part,) = send(ai, upload, DATA)
+    with pytest.raises(openai.BadRequestError) as refused:
+        ai.uploads.complete(upload, part_ids=[part, part])
+    assert refused.value.code == "upload_mismatch"
+
+
+def test_who_completes_at_the_same_time_makes_one_file(service: Service, ai: OpenAI) -> None:
+    upload = begin(ai)
+    parts = send(ai, upload, DATA)
+    start, told = threading.Barrier(4), []
+
+    def complete() -> None:
+        with sdk(service.url, ai.api_key) as mine:
+            start.wait(10)
+            try:
+                told.append(mine.uploads.complete(upload, part_ids=parts).status)
+            except openai.APIStatusError as refused:  # the parts may be gone while this one reads them
+                told.append(str(refused.status_code))
+
+    threads = [threading.Thread(target=complete) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert "completed" in told
+    assert set(told) <= {"completed", "503"}
+    assert len(list(ai.files.list())) == 1
+    assert ai.uploads.complete(upload, part_ids=parts).file == next(iter(ai.files.list()))
 
 
 def test_another_md5_is_refused_and_nothing_is_kept(service: Service, ai: OpenAI) -> None:
