@@ -21,7 +21,7 @@ _MOST_HEADER = 100 * 1024**2  # the format's own limit
 _EMBEDDINGS = ("embed_tokens.weight", "wte.weight", "word_embeddings.weight", "embed_in.weight")
 _LAYER = re.compile(r"(?:^|\.)(?:layers|h|blocks)\.[0-9]+\.")
 _READABLE = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
-_ROWS_AT_ONCE = 256
+_MOST_ROWS = 20_000  # of the embedding
 # What the embedding module returns is the row itself; in Gemma it is the row times the root of the width.
 _PLAIN = frozenset(
     (
@@ -120,16 +120,19 @@ def shape_of(model_dir: Path) -> Shape | None:
 
 
 def _mean_square(tensor: Tensor, counts: NDArray[np.int64]) -> float:
-    matrix = np.memmap(tensor.file, _READABLE[tensor.dtype], "r", tensor.offset, tensor.shape)
-    used = np.flatnonzero(counts)
+    """Average over the tokens that come most; read row by row, for a matrix may be larger than memory."""
+    used = np.argsort(counts, kind="stable")[::-1][: min(_MOST_ROWS, int((counts > 0).sum()))]
+    kind, channels = np.dtype(_READABLE[tensor.dtype]), tensor.shape[1]
+    width = kind.itemsize * channels
     total = 0.0
-    for start in range(0, len(used), _ROWS_AT_ONCE):
-        ids = used[start : start + _ROWS_AT_ONCE]
-        rows = np.asarray(matrix[ids])
-        if tensor.dtype == "BF16":
-            rows = (rows.astype(np.uint32) << 16).view(np.float32)
-        total += float(counts[ids] @ np.square(rows.astype(np.float64)).mean(axis=1))
-    return total / int(counts.sum())
+    with tensor.file.open("rb") as file:
+        for number in sorted(map(int, used)):
+            file.seek(tensor.offset + number * width)
+            row = np.frombuffer(file.read(width), kind, channels)
+            if tensor.dtype == "BF16":
+                row = (row.astype(np.uint32) << 16).view(np.float32)
+            total += int(counts[number]) * float(np.square(row.astype(np.float64)).mean())
+    return total / int(counts[used].sum())
 
 
 def _files(model_dir: Path) -> list[Path]:
