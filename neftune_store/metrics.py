@@ -93,14 +93,14 @@ def series(  # noqa: PLR0913, PLR0917 - which part of which curve, and how fine
     known(session, project_id, job_id)
     max_points = check_limit(max_points, MOST_POINTS)
     since_step = place(since_step)
-    range_ = select(func.min(MetricRow.step), func.max(MetricRow.step)).where(
+    built = select(JobRow.spans_until).where(JobRow.id == job_id).scalar_subquery()
+    range_ = select(func.min(MetricRow.step), func.max(MetricRow.step), built).where(
         MetricRow.job_id == job_id, MetricRow.step >= since_step
     )
-    first, last = session.execute(range_).one()
+    first, last, until = session.execute(range_).one()
     if first is None:
         return {}
     names = None if keys is None else [key for key in keys if key.isprintable()]
-    until = session.scalar(select(JobRow.spans_until).where(JobRow.id == job_id)) or 0
     cut = cut_of(first, last, min(until, last + 1), max_points)
     if cut is None:
         return _thinned(session, job_id, names, first, last, max_points)
