@@ -8,6 +8,7 @@ from fastapi.openapi.utils import get_openapi
 from api import problems
 from api.openai import envelope
 from api.openai.create_body import CreateJob
+from api.openai.uploads import CompleteUpload, CreateUpload
 from neftune_core.spec import JobSpec
 
 _DESCRIPTION = """Fine-tune language models with the paper's NEFTune noise.
@@ -26,7 +27,7 @@ def describe(app: FastAPI) -> dict[str, Any]:
 def _built(app: FastAPI) -> dict[str, Any]:
     document = get_openapi(title=app.title, version=app.version, description=_DESCRIPTION, routes=app.routes)
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
-    for body in (JobSpec, CreateJob):
+    for body in (JobSpec, CreateJob, CreateUpload, CompleteUpload):
         described = body.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas.update(described.pop("$defs", {}))
         schemas[body.__name__] = described

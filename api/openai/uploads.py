@@ -103,7 +103,7 @@ async def named(body: Annotated[object, Depends(json_body)]) -> CompleteUpload:
 
 
 def _described(body: type[Asked]) -> dict[str, Any]:
-    schema = body.model_json_schema()
+    schema = {"$ref": f"#/components/schemas/{body.__name__}"}
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
