@@ -41,7 +41,8 @@ def test_a_decision_has_its_parts_and_one_line_to_quote(path: Path):
         "Alternatives",
     ]
     assert re.search(r"^\*\*Decision\.\*\* \*[^*]+\*$", text, re.M)
-    assert len(text.split()) < 400  # half a page
+    prose = re.sub(r"^\|.*$", "", text, flags=re.M)  # a table of libraries grows with them
+    assert len(prose.split()) < 400  # half a page
 
 
 @pytest.mark.parametrize("doc", DOCS, ids=lambda doc: str(doc.relative_to(ROOT)))
