@@ -19,8 +19,8 @@ PY ?= $(shell for each in python3.11 python3 python3.12 python3.13; do \
 # A busy machine: waiting threads must not spin, and one thread is fastest for the tiny models of the tests.
 TESTING := OMP_WAIT_POLICY=PASSIVE OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
 PYTEST := $(TESTING) $(BIN)/python -m pytest
-# Half of the tests wait for leases and timeouts: one process more than two cores.
-JOBS ?= 3
+# Half of the tests wait for leases and timeouts: two processes to a core.
+JOBS ?= 4
 MINUTES ?= 1
 SEED ?=
 

@@ -85,6 +85,7 @@ def test_a_killed_worker(running: tuple[House, Job]) -> None:
     runs_again(house, job, LEASE + RECONCILE + SLACK)
 
 
+@pytest.mark.long  # faults/test_frozen.py freezes all processes of one
 @pytest.mark.fault("F11")
 def test_a_frozen_worker_loses_its_job_and_writes_nothing_more(
     running: tuple[House, Job], record_property
@@ -108,6 +109,7 @@ def test_a_frozen_worker_loses_its_job_and_writes_nothing_more(
     record_property("found_after_s", lost_after(house, job, fault))
 
 
+@pytest.mark.long  # faults/test_signals.py tells one to leave in the middle of a run
 @pytest.mark.fault("F43")
 def test_a_leaving_worker_gives_its_job_back_without_a_mark(running: tuple[House, Job]) -> None:
     house, job = running

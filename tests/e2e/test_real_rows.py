@@ -154,7 +154,12 @@ def test_a_full_job_gives_a_model_that_plain_transformers_loads(client, tmp_path
 
 
 @pytest.mark.parametrize(
-    "made", [rows.sharegpt, rows.tool_calls, rows.chinese], ids=lambda made: made.__name__
+    "made",
+    [
+        rows.tool_calls,
+        *(pytest.param(more, marks=pytest.mark.long) for more in (rows.sharegpt, rows.chinese)),
+    ],
+    ids=lambda made: made.__name__,
 )
 def test_other_rows_train_too(client, made):
     job = tune(client, made(), training={**FEW, "max_length": 1024, "learning_rate": 2e-3})

@@ -125,11 +125,6 @@ def house_statuses(house: House) -> list[str]:
 
 
 @pytest.mark.fault("F34")
-def test_two_hundred_cancels_at_random_moments(house: House, record_property) -> None:
-    hold(house, 200, record_property)
-
-
-@pytest.mark.long
-@pytest.mark.fault("F34")
-def test_thousand_cancels_at_random_moments(house: House, record_property) -> None:
-    hold(house, 1000, record_property)
+@pytest.mark.parametrize("count", [60, *(pytest.param(many, marks=pytest.mark.long) for many in (200, 1000))])
+def test_cancels_at_random_moments(house: House, count: int, record_property) -> None:
+    hold(house, count, record_property)

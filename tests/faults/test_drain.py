@@ -26,6 +26,7 @@ def production(house: House) -> House:
     return house
 
 
+@pytest.mark.long  # test_signals.py drains a toy; test_resume.py drains the trainer
 @pytest.mark.fault("F43")
 def test_a_worker_that_is_replaced_leaves_in_time_and_loses_no_step(
     production: House, record_property

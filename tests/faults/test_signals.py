@@ -51,13 +51,14 @@ def drained(house: House, worker: subprocess.Popen[bytes], job: Job) -> float:
 
 
 @pytest.mark.fault("F44")
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+@pytest.mark.parametrize("name", ["SIGTERM", pytest.param("SIGINT", marks=pytest.mark.long)])
 def test_one_signal_drains(running, name: str, record_property) -> None:
     house, worker, job = running
     worker.send_signal(getattr(signal, name))
     record_property("left_after_s", drained(house, worker, job))
 
 
+@pytest.mark.long
 @pytest.mark.fault("F44")
 def test_a_storm_of_signals_drains_once(running, record_property) -> None:
     house, worker, job = running
@@ -78,7 +79,7 @@ def test_a_storm_on_all_its_processes_drains_once(running, record_property) -> N
 
 
 @pytest.mark.fault("F44")
-@pytest.mark.parametrize("names", [("SIGINT", "SIGINT"), ("SIGQUIT",)])
+@pytest.mark.parametrize("names", [("SIGINT", "SIGINT"), pytest.param(("SIGQUIT",), marks=pytest.mark.long)])
 def test_an_impatient_end_loses_nothing(running, names: tuple[str, ...]) -> None:
     # Given somebody who wants it to end at once
     house, worker, job = running

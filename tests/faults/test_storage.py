@@ -147,20 +147,21 @@ def test_a_slow_store_is_waited_for(remote: House, store: Store) -> None:
     published(remote, job)
 
 
+@pytest.mark.parametrize("size", [60, pytest.param(200, marks=pytest.mark.long)])
 def test_a_large_adapter_arrives_whole_through_a_store_that_fails_every_third_request(
-    remote: House, store: Store
+    remote: House, store: Store, size: int
 ) -> None:
     remote.start()
     remote.start("worker.reconcile")
     store.mode = "third"
-    job = remote.submit("steps=2 weights_mb=200", dataset=remote.rows)
+    job = remote.submit(f"steps=2 weights_mb={size}", dataset=remote.rows)
     # A request whose repetitions all fail costs the attempt, and the next one stores what is missing
     done = remote.wait(job, "succeeded", "failed", seconds=300)
     assert done.status == "succeeded", remote.logs()[-3000:]
     assert store.refused >= 10
     store.mode = "pass"
     weights = remote.artifacts(job)["adapter/adapter_model.safetensors"]
-    assert weights.bytes > 200 * 1024**2
+    assert weights.bytes > size * 1024**2
     digest = hashlib.sha256()
     for block in Blobs.open(remote.settings()).stream(weights.blob_key):
         digest.update(block)

@@ -91,6 +91,7 @@ def test_the_card_tells_the_measured_loss(model, words):
     assert held_out_loss(model, words) == pytest.approx(told, abs=2e-4)
 
 
+@pytest.mark.long
 def test_the_command_line_writes_a_model_that_loads(tmp_path):
     command = [sys.executable, "-m", "standalone.base_model", str(tmp_path / "tiny"), "--steps", "1"]
     command += ["--questions", "1"]

@@ -9,6 +9,8 @@ from standalone.base_model import pretrain, tokenizer
 from standalone.base_model.corpus import ANSWERED, ASKED, Part, texts
 from standalone.base_model.recipe import LONG, SHORT, TOKENS
 
+pytestmark = pytest.mark.long  # the model is built once, and is tested itself
+
 
 @pytest.fixture(scope="module")
 def words():

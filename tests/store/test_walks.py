@@ -28,7 +28,7 @@ from tests import invariants
 from tests.factories import end_rest, expire_lease, make_artifact, make_dataset, make_job, make_project
 
 STEPS = 300
-SEEDS = range(4)
+SEEDS = range(2)
 LONG_SEEDS = range(100, 200)
 
 _RUNNING = Status.RUNNING
