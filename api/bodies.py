@@ -1,13 +1,19 @@
 """JSON bodies: type, size, time and syntax, before anybody looks at what they mean."""
 
 import re
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, TypeVar
 
 import anyio
+from fastapi import Depends
+from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
-from api.refusals import BodyTooLarge, InvalidJson, TooSlow, UnsupportedMedia
+from api.refusals import BodyTooLarge, InvalidJson, InvalidRequest, TooSlow, UnsupportedMedia
 from neftune_core import strict_json
-from neftune_core.spec_faults import Fault
+from neftune_core.spec_faults import Fault, faults_of
+
+Body = TypeVar("Body", bound=BaseModel)
 
 _JSON = re.compile(r'application/json(?:\s*;\s*charset="?utf-8"?)?\s*', re.IGNORECASE)
 
@@ -36,3 +42,23 @@ async def _bounded(request: Request, limit: int) -> bytes:
     except TimeoutError as error:
         raise TooSlow from error
     return bytes(body)
+
+
+def body_as(kind: type[Body]) -> Callable[[object], Awaitable[Body]]:
+    """Make the dependency that reads a body as what it must be."""
+
+    async def read(body: Annotated[object, Depends(json_body)]) -> Body:
+        try:
+            return kind.model_validate(body)
+        except ValidationError as error:
+            raise InvalidRequest(
+                "The body has faults; see errors for the places.", faults_of(error, kind)
+            ) from error
+
+    return read
+
+
+def described(kind: type[BaseModel]) -> dict[str, Any]:
+    """Describe in OpenAPI the body that :func:`body_as` reads."""
+    schema = kind.model_json_schema()
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}

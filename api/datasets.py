@@ -10,6 +10,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 from sqlalchemy.orm import Session
 
+from api.database import Database
 from api.deps import Cursor, DatasetId, Datasets, Limit, Reader, Writer, problems
 from api.refusals import TooManyUploads, UnsupportedMedia
 from api.schemas import DatasetRead, Listing
@@ -19,6 +20,7 @@ from api.upload_check import Declared, UploadCheck
 from neftune_core.rows import Limits
 from neftune_store.collection import revive
 from neftune_store.datasets import DatasetLedger
+from neftune_store.quotas import check_room
 
 router = APIRouter(prefix="/datasets", tags=["datasets"])
 
@@ -74,6 +76,7 @@ async def upload(
     limits = Limits(max_bytes=state.settings.max_dataset_bytes, max_rows=state.settings.max_dataset_rows)
     promised = promised_digest(request.headers.getlist("content-digest"))
     refuse_at_once(request, limits)
+    await state.database.ask(lambda tx: check_room(tx, who.project_id, promised_bytes(request), hold=False))
     chunks = paced(
         request,
         min_bytes_per_s=state.settings.upload_min_bytes_per_s,
@@ -81,10 +84,8 @@ async def upload(
     )
     form = _form(request, chunks)
 
-    async def revived(key: str) -> None:
-        await state.database.ask(lambda tx: revive(tx, key))
-
-    intake = Intake(state.blobs, revived, limits, state.upload_threads, state.table_threads)
+    admit = partial(admitted, state.database, who.project_id)
+    intake = Intake(state.blobs, admit, limits, state.upload_threads, state.table_threads)
     with (
         state.uploads.one(),
         UploadCheck(declared=format, limits=limits, spool_dir=state.settings.spool_dir) as check,
@@ -135,6 +136,23 @@ def refuse_at_once(request: Request, limits: Limits) -> None:
         raise UnsupportedMedia("Uploads are read uncompressed; leave Content-Encoding out.")
     if int(request.headers.get("content-length", "0")) > limits.max_bytes:
         raise too_large(limits)
+
+
+def promised_bytes(request: Request) -> int:
+    """Give how many bytes are sure to come, by the headers; a form says nothing of its file's length."""
+    if request.headers.get("content-type", "").lower().startswith("multipart/"):
+        return 1
+    return int(request.headers.get("content-length", "1"))
+
+
+async def admitted(database: Database, project_id: str, key: str, size: int) -> None:
+    """Ask for room for bytes that are about to be sealed, and keep the collector from them."""
+
+    def asked(tx: Session) -> None:
+        check_room(tx, project_id, size, hold=False)
+        revive(tx, key)
+
+    await database.ask(asked)
 
 
 def _form(request: Request, chunks: AsyncIterator[bytes]) -> FormFile | None:

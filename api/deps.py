@@ -11,9 +11,10 @@ from typing import Annotated, Any
 from fastapi import Depends, Query, Request
 from sqlalchemy.orm import Session
 
-from api.security import identify
+from api.security import actor, identify, known
 from neftune_core.failpoint import failpoint
 from neftune_store.artifacts import ArtifactLedger
+from neftune_store.audit import AuditLedger
 from neftune_store.datasets import DatasetLedger
 from neftune_store.errors import DatasetNotFound, JobNotFound
 from neftune_store.ids import is_id
@@ -31,8 +32,38 @@ async def writer(request: Request) -> Principal:
     return await identify(request, "write")
 
 
+async def admin(request: Request) -> Principal:
+    """Admit a key that may do everything in its project."""
+    return await identify(request, "admin")
+
+
+async def operator(request: Request) -> Principal:
+    """Admit a key that opens all projects."""
+    return await identify(request, "operator")
+
+
+async def reading_overseer(request: Request) -> Principal:
+    """Admit a key that may read, or an operator's, which needs no project here."""
+    return await identify(request, "read", or_operator=True)
+
+
+async def overseer(request: Request) -> Principal:
+    """Admit an admin's key, or an operator's, which needs no project here."""
+    return await identify(request, "admin", or_operator=True)
+
+
 Reader = Annotated[Principal, Depends(reader)]
 Writer = Annotated[Principal, Depends(writer)]
+Admin = Annotated[Principal, Depends(admin)]
+Operator = Annotated[Principal, Depends(operator)]
+Anybody = Annotated[Principal, Depends(known)]
+ReadingOverseer = Annotated[Principal, Depends(reading_overseer)]
+Overseer = Annotated[Principal, Depends(overseer)]
+
+
+def overseen(who: Principal) -> str | None:
+    """Give the project an overseer looks at; ``None``: an operator that named none looks at all."""
+    return None if who.is_operator and not who.chose_project else who.project_id
 
 
 async def session(request: Request) -> AsyncIterator[Session]:
@@ -50,6 +81,21 @@ async def ringing_session(request: Request) -> AsyncIterator[Session]:
 
 
 Tx = Annotated[Session, Depends(session, scope="function")]  # never the default: it commits after the answer
+
+
+class Audit:
+    """Writes down what this request does, in its own transaction. To be asked for after who asks."""
+
+    def __init__(self, request: Request, tx: Tx) -> None:
+        self._request = request
+        self._ledger = AuditLedger(tx)
+
+    def note(self, project_id: str | None, action: str, target: str, **data: Any) -> None:
+        """Write down one thing; ``data`` holds names and numbers, never a secret."""
+        self._ledger.note(actor(self._request), project_id, action, target, data)
+
+
+Audited = Annotated[Audit, Depends(Audit, scope="function")]
 RingingTx = Annotated[Session, Depends(ringing_session, scope="function")]
 
 

@@ -29,6 +29,8 @@ STATUSES: Mapping[str, int] = {
     # who asks
     "unauthorized": 401,
     "forbidden": 403,
+    "csrf": 403,
+    "project_needed": 400,
     "rate_limited": 429,
     "too_many_streams": 429,
     "too_many_uploads": 429,
@@ -81,6 +83,10 @@ STATUSES: Mapping[str, int] = {
     "job_deleted": 410,
     "already_finished": 409,
     "too_many_webhooks": 409,
+    "too_many_keys": 409,
+    "last_admin_key": 409,
+    "project_exists": 409,
+    "quota_exceeded": 413,
     "file_belongs_to_job": 409,
     "upload_not_pending": 409,
     "too_many_open_uploads": 429,
@@ -115,6 +121,7 @@ TITLES: Mapping[str, str] = {
     "not_found": "There is no such thing here",
     "not_supported": "Not supported yet",
     "queue_full": "The queue is full",
+    "quota_exceeded": "The project stores as much as it may",
     "rate_limited": "Too many requests",
     "storage_unavailable": "The object storage is not reachable",
     "unauthorized": "A valid key is needed",
@@ -221,7 +228,7 @@ def _errors(error: Exception) -> list[dict[str, Any]]:
 def _headers(code: str, status: int, error: Exception) -> dict[str, str]:
     headers: dict[str, str] = {}
     if code in RETRY_AFTER_S:
-        headers["retry-after"] = str(RETRY_AFTER_S[code])
+        headers["retry-after"] = str(getattr(error, "retry_after_s", RETRY_AFTER_S[code]))
     if status == 401:
         headers["www-authenticate"] = 'Bearer realm="neftune"'
     if status in {409, 501}:  # client libraries otherwise repeat it

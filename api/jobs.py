@@ -247,13 +247,17 @@ def _merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
 def _waiting(jobs: JobLedger, job: Job) -> QueueRead | None:
     match job.status, job.intent:
         case Status.QUEUED, _:
-            return QueueRead(position=jobs.queue_position(job), reason=why_queued(job))
+            reason = why_queued(job, jobs.running_limit_reached(job.project_id))
+            return QueueRead(position=jobs.queue_position(job), reason=reason)
         case Status.PAUSED, Intent.PAUSE:
             return QueueRead(position=None, reason="paused; resume it to go on")
     return None
 
 
-def why_queued(job: Job) -> str:
-    """Tell why a queued job does not run."""
-    resting = job.run_after is not None and job.run_after > datetime.now(UTC)
-    return "resting after a lost run" if resting else "waiting for a free worker"
+def why_queued(job: Job, running_limit: int | None) -> str:
+    """Tell why a queued job does not run; ``running_limit`` is the project's, when it is reached."""
+    if job.run_after is not None and job.run_after > datetime.now(UTC):
+        return "resting after a lost run"
+    if running_limit is not None:
+        return f"the project runs as many jobs as it may ({running_limit})"
+    return "waiting for a free worker"

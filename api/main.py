@@ -13,25 +13,32 @@ from starlette.middleware import Middleware
 
 from api import (
     artifacts,
+    audit,
     datasets,
     docs_page,
     errors,
     events,
     health,
     jobs,
+    keys,
     metrics,
     models,
+    projects,
     queue,
     readouts,
+    session,
     stream,
     streams,
+    usage,
     webhooks,
 )
 from api.database import Database
+from api.keeper import Keeper
 from api.listener import Listener, Wakeups
 from api.middleware import Envelope, Gate
 from api.openai import routes as openai_routes
 from api.openapi import describe
+from api.rates import Rates
 from api.security import WrongKeys
 from api.settings import ApiSettings
 from neftune_core.catalog import Catalog
@@ -55,6 +62,11 @@ _ROUTERS = (
     artifacts.router,
     models.router,
     webhooks.router,
+    keys.router,
+    projects.router,
+    session.router,
+    usage.router,
+    audit.router,
     health.router,
     *openai_routes.ROUTERS,
 )
@@ -101,8 +113,10 @@ def _equip(app: FastAPI, settings: ApiSettings) -> None:
     state.catalog = Catalog(settings.models_dirs, settings.allowed_models, settings.hub, settings.model_cache)
     state.ringer = Ringer.of(settings.redis_url)
     state.wrong_keys = WrongKeys(settings.wrong_keys_per_minute)
+    state.rates = Rates(settings.rate_per_minute)
     state.wakeups = Wakeups()
     state.stream_slots = stream.StreamSlots(settings.sse_per_key)
+    state.keeper = Keeper(state.database, state.stream_slots, state.wakeups)
     state.uploads = datasets.UploadSlots(settings.uploads_at_once)
     state.readouts = readouts.ReadoutSlots()
 
@@ -120,9 +134,11 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     listener = Listener(state.settings.database_url, state.wakeups)
     listener.start(asyncio.get_running_loop())
     state.ringer.start()
+    keeping = asyncio.create_task(state.keeper.run())
     try:
         yield
     finally:
+        keeping.cancel()
         listener.close()
         state.ringer.close()
         state.engine.dispose()

@@ -7,8 +7,9 @@ without an answer. Knows nothing of jobs or datasets.
 
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from fnmatch import fnmatchcase
+from typing import Any
 
 import anyio
 import structlog
@@ -16,6 +17,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import answer_to
+from api.rates import Rate
 from api.refusals import BadRequest, BodyTooLarge, HeadTooLarge, UnsupportedMedia
 
 log = structlog.get_logger()
@@ -53,7 +55,7 @@ class Envelope:
             return
         request_id = _request_id(Headers(scope=scope))
         scope.setdefault("state", {})["request_id"] = request_id
-        exchange = _Exchange(receive, send, request_id, self._stalled_after_s)
+        exchange = _Exchange(receive, send, scope["state"], self._stalled_after_s)
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
                 await self._app(scope, exchange.receive, exchange.send)
@@ -69,10 +71,12 @@ class Envelope:
 class _Exchange:
     """One request and its answer, watched."""
 
-    def __init__(self, receive: Receive, send: Send, request_id: str, stalled_after_s: float) -> None:
+    def __init__(
+        self, receive: Receive, send: Send, state: MutableMapping[str, Any], stalled_after_s: float
+    ) -> None:
         self._receive = receive
         self._send = send
-        self._request_id = request_id
+        self._state = state
         self._stalled_after_s = stalled_after_s
         self._asked_for_body = self._body_ended = self._refused = False
         self.started = False
@@ -89,7 +93,7 @@ class _Exchange:
         if message["type"] == "http.response.start":
             self.started = True
             self._refused = message["status"] >= 400
-            _seal(message, self._request_id)
+            _seal(message, self._state)
         elif self._refused and self._asked_for_body and not message.get("more_body", False):
             await self._push({**message, "more_body": True})
             await self._linger()
@@ -179,9 +183,12 @@ def _route(scope: Scope) -> str:
     return str(getattr(scope.get("route"), "path", "?"))
 
 
-def _seal(message: Message, request_id: str) -> None:
+def _seal(message: Message, state: MutableMapping[str, Any]) -> None:
     headers = MutableHeaders(scope=message)
-    headers["x-request-id"] = request_id
+    headers["x-request-id"] = state["request_id"]
+    rate: Rate | None = state.get("rate")
+    if rate is not None:
+        headers.update(rate.headers())
     for name, value in SECURITY_HEADERS.items():
         headers.setdefault(name, value)
     headers.setdefault("cache-control", "no-store")

@@ -47,7 +47,7 @@ def read_queue(who: Reader, tx: Tx, limit: Limit = 50) -> QueueView:
             model=one.job.model,
             priority=one.job.priority,
             position=one.position,
-            reason=why_queued(one.job),
+            reason=why_queued(one.job, queue.running_limit),
             created_at=one.job.created_at,
         )
         for one in queue.first

@@ -3,8 +3,13 @@
     ApiError
     ├── Unauthorized          unauthorized
     ├── Forbidden             forbidden
+    ├── ProjectNotYours       forbidden
+    ├── GrantsTooMuch         forbidden
+    ├── ForeignOrigin         csrf
     ├── TooManyFailures       rate_limited
+    ├── TooManyRequests       rate_limited
     ├── TooManyStreams        too_many_streams
+    ├── ProjectNeeded         project_needed
     ├── BadRequest            bad_request
     │   ├── BadIdempotencyKey   invalid_idempotency_key
     │   ├── BadDigest           invalid_digest
@@ -67,6 +72,45 @@ class Forbidden(ApiError):
         super().__init__(f"This key lacks the scope {scope}; use one that has it.")
 
 
+class ProjectNotYours(ApiError):
+    """A header that names a project, from a key that opens another one."""
+
+    code = "forbidden"
+
+    def __init__(self) -> None:
+        super().__init__("Only an operator's key chooses a project; leave Neftune-Project out.")
+
+
+class GrantsTooMuch(ApiError):
+    """A new key that could do more, or for longer, than the one that makes it."""
+
+    code = "forbidden"
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"A key gives to others no more than it has: {what}.")
+
+
+class ForeignOrigin(ApiError):
+    """A change that a browser with our cookie asks for, and that may be another site's wish."""
+
+    code = "csrf"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "A change made with the cookie needs an Origin of this host and the header Neftune-CSRF: 1;"
+            " programs send a key instead."
+        )
+
+
+class ProjectNeeded(ApiError):
+    """An operator's key where a project is needed."""
+
+    code = "project_needed"
+
+    def __init__(self) -> None:
+        super().__init__("This key belongs to the operator; name a project in the header Neftune-Project.")
+
+
 class TooManyFailures(ApiError):
     """An address that guesses keys."""
 
@@ -74,6 +118,16 @@ class TooManyFailures(ApiError):
 
     def __init__(self) -> None:
         super().__init__("Too many requests with a wrong key from this address; wait a minute.")
+
+
+class TooManyRequests(ApiError):
+    """A key that asks more often than it may."""
+
+    code = "rate_limited"
+
+    def __init__(self, per_minute: int, wait_s: int) -> None:
+        super().__init__(f"A key may make {per_minute} requests a minute; wait {wait_s} s.")
+        self.retry_after_s = wait_s
 
 
 class TooManyStreams(ApiError):

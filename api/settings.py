@@ -34,6 +34,12 @@ class ApiSettings(StoreSettings):
         Path(tempfile.gettempdir()), description="Where CSV and Parquet uploads lie while they are read."
     )
     wrong_keys_per_minute: int = Field(20, ge=1, description="Wrong keys an address may try in a minute.")
+    rate_per_minute: int = Field(
+        6000, ge=0, description="Requests a key may make in a minute, counted in each process; 0: no limit."
+    )
+    login_hours: float = Field(
+        12, gt=0, le=720, description="How long a browser stays logged in, at the most."
+    )
     openai_strict_status: bool = Field(
         False, description="Show paused jobs as queued under /v1, for typed clients that know no paused."
     )

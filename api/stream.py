@@ -1,14 +1,14 @@
 """A job as it happens: server-sent events, whose ids are the job's own sequence numbers.
 
 Every message is a row read after the last one sent, so a lost connection, a lost wake-up or another
-process loses nothing: ``Last-Event-ID`` goes on where it ended. Streams end after ten minutes, or after
-the message that tells the job's last status.
+process loses nothing: ``Last-Event-ID`` goes on where it ended. Streams end after ten minutes, after
+the message that tells the job's last status, or when their key opens nothing any more.
 """
 
 import asyncio
 import time
-from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterable, Sequence
 from functools import partial
 from typing import Annotated
 
@@ -31,34 +31,52 @@ BATCH = 200
 _LAST_ID = 2**63 - 1
 
 
+class Slot:
+    """One live stream; ``closed`` when its key opens nothing any more, so that it ends."""
+
+    closed = False
+
+
 class StreamSlots:
-    """How many streams each key holds open in this process."""
+    """The streams that each key holds open in this process."""
 
     def __init__(self, per_key: int) -> None:
         self._per_key = per_key
-        self._open: Counter[str] = Counter()
+        self._open: defaultdict[str, set[Slot]] = defaultdict(set)
 
-    def take(self, key_id: str) -> None:
-        """Count one more; refuse when it is one too many."""
-        if self._open[key_id] >= self._per_key:
+    def take(self, key_id: str) -> Slot:
+        """Open one more; refuse when it is one too many."""
+        if len(self._open[key_id]) >= self._per_key:
             raise TooManyStreams(self._per_key)
-        self._open[key_id] += 1
+        slot = Slot()
+        self._open[key_id].add(slot)
+        return slot
 
-    def give_back(self, key_id: str) -> None:
-        """Count one less."""
-        self._open[key_id] -= 1
+    def give_back(self, key_id: str, slot: Slot) -> None:
+        """Open one less."""
+        self._open[key_id].discard(slot)
         if not self._open[key_id]:
             del self._open[key_id]
 
+    def keys(self) -> set[str]:
+        """Tell which keys hold streams open."""
+        return set(self._open)
 
-async def stream_slot(request: Request, reader: Reader) -> AsyncIterator[None]:
+    def close(self, key_ids: Iterable[str]) -> None:
+        """Have the streams of these keys end; those that sleep must be woken."""
+        for key_id in key_ids:
+            for slot in self._open.get(key_id, ()):
+                slot.closed = True
+
+
+async def stream_slot(request: Request, reader: Reader) -> AsyncIterator[Slot]:
     """Hold a slot until the answer has been sent (so: FastAPI's default scope, on purpose)."""
     slots: StreamSlots = request.app.state.stream_slots
-    slots.take(reader.key_id)
+    slot = slots.take(reader.key_id)
     try:
-        yield
+        yield slot
     finally:
-        slots.give_back(reader.key_id)
+        slots.give_back(reader.key_id, slot)
 
 
 def resumed_at(last_event_id: str | None) -> int:
@@ -76,7 +94,7 @@ def resumed_at(last_event_id: str | None) -> int:
 async def stream(
     request: Request,
     job: VisibleJob,
-    _slot: Annotated[None, Depends(stream_slot)],
+    slot: Annotated[Slot, Depends(stream_slot)],
     last_event_id: Annotated[str | None, Header(max_length=256)] = None,
 ) -> AsyncIterator[ServerSentEvent]:
     """Send ``metric``, ``event`` and ``status`` messages from after ``Last-Event-ID`` on, as they happen."""
@@ -84,7 +102,7 @@ async def stream(
     until = time.monotonic() + state.settings.sse_seconds
     seq = resumed_at(last_event_id)
     with state.wakeups.of(job.id) as woken:
-        while time.monotonic() < until and not state.closing.is_set():
+        while time.monotonic() < until and not (state.closing.is_set() or slot.closed):
             woken.clear()
             look = partial(read, state.engine, job, seq)
             items, ended = await anyio.to_thread.run_sync(look, limiter=state.stream_threads)

@@ -17,7 +17,7 @@ from sqlalchemy import Engine
 
 from api.deps import Reader, problems
 from api.refusals import InvalidRequest
-from api.stream import BATCH, nap, read, resumed_at, stream_slot
+from api.stream import BATCH, Slot, nap, read, resumed_at, stream_slot
 from neftune_store.errors import JobNotFound
 from neftune_store.events import FeedItem
 from neftune_store.ids import is_id
@@ -56,7 +56,7 @@ async def visible_jobs(
 async def stream_jobs(
     request: Request,
     jobs: Annotated[list[Job], Depends(visible_jobs)],
-    _slot: Annotated[None, Depends(stream_slot)],
+    slot: Annotated[Slot, Depends(stream_slot)],
     last_event_id: Annotated[str | None, Header(max_length=2048)] = None,
 ) -> AsyncIterator[ServerSentEvent]:
     """Send what the stream of each job sends, with `job` beside it; ends when all of them have ended."""
@@ -65,7 +65,7 @@ async def stream_jobs(
     seqs = {job.id: seq for job, seq in zip(jobs, resumed(jobs, last_event_id), strict=True)}
     going = {job.id: job for job in jobs}
     with state.wakeups.of(*seqs) as woken:
-        while going and time.monotonic() < until and not state.closing.is_set():
+        while going and time.monotonic() < until and not (state.closing.is_set() or slot.closed):
             woken.clear()
             look = partial(_read_all, state.engine, list(going.values()), seqs)
             found = await anyio.to_thread.run_sync(look, limiter=state.stream_threads)

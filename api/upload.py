@@ -47,13 +47,13 @@ class Intake:
     def __init__(
         self,
         blobs: Blobs,
-        revive: Callable[[str], Awaitable[None]],
+        admit: Callable[[str, int], Awaitable[None]],
         limits: Limits,
         threads: anyio.CapacityLimiter,
         table_threads: anyio.CapacityLimiter,
     ) -> None:
         self._blobs = blobs
-        self._revive = revive  # keeps the collector from an object of this key, before it is stored
+        self._admit = admit  # asks for room, and keeps the collector from an object of this key
         self._limits = limits
         self._threads = threads
         self._table_threads = table_threads  # a table may take minutes to unpack; rows must not wait for it
@@ -70,7 +70,7 @@ class Intake:
             patience = self._table_threads if check.is_table else self._threads
             summary = await anyio.to_thread.run_sync(check.finish, limiter=patience)
             key = blob_key(project_id, sha256)
-            await self._revive(key)
+            await self._admit(key, size)
             await self._in_thread(partial(self._blobs.seal, staged, key, sha256=sha256, size=size))
         except BaseException:
             await self._sweep(staged)

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from api.bodies import json_body
-from api.deps import Cursor, Limit, Reader, Tx, Writer, problems
+from api.deps import Audited, Cursor, Limit, Reader, Tx, Writer, problems
 from api.refusals import InvalidRequest
 from api.schemas import Listing, Schema
 from neftune_core.spec_faults import faults_of
@@ -138,9 +138,14 @@ _BODY = {
     openapi_extra=_BODY,
     responses=problems(400, 401, 403, 409, 413, 415, 422),
 )
-def add_webhook(who: Writer, tx: Tx, wanted: Annotated[WebhookSpec, Depends(asked)]) -> WebhookMade:
+def add_webhook(
+    who: Writer, tx: Tx, audit: Audited, wanted: Annotated[WebhookSpec, Depends(asked)]
+) -> WebhookMade:
     """Note it; the answer is the only one that holds its secret."""
     webhook, secret = WebhookLedger(tx).add(who.project_id, wanted.url, wanted.events)
+    # Its host alone: a path may hold a token.
+    host = urlsplit(webhook.url).hostname
+    audit.note(who.project_id, "webhook.created", webhook.id, host=host, events=list(webhook.events))
     return WebhookMade.of(webhook, secret=secret)
 
 
@@ -154,9 +159,10 @@ def list_webhooks(who: Reader, tx: Tx) -> Listing[WebhookRead]:
 @router.delete(
     "/{webhook_id}", status_code=204, summary="Be told nothing more", responses=problems(401, 403, 404)
 )
-def delete_webhook(who: Writer, tx: Tx, webhook_id: str) -> None:
+def delete_webhook(who: Writer, tx: Tx, audit: Audited, webhook_id: str) -> None:
     """Forget it, and what it was not told yet."""
     WebhookLedger(tx).delete(who.project_id, webhook_id)
+    audit.note(who.project_id, "webhook.deleted", webhook_id)
 
 
 @router.get("/{webhook_id}/deliveries", summary="List what was told", responses=problems(401, 404, 422))

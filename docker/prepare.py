@@ -6,7 +6,7 @@ Runs once per start of the compose installation and may run again at any time.
 import os
 
 from neftune_store.db import make_engine, migrate, unit_of_work
-from neftune_store.projects import ProjectLedger
+from neftune_store.projects import ALL_SCOPES, ProjectLedger
 
 if __name__ == "__main__":
     url = os.environ["DATABASE_URL"]
@@ -14,5 +14,6 @@ if __name__ == "__main__":
     engine = make_engine(url, pool_size=1, application_name="prepare")
     with unit_of_work(engine) as session:
         projects = ProjectLedger(session)
-        projects.ensure_key(os.environ["NEFTUNE_API_KEY"], projects.ensure_default().id, "compose")
+        first = projects.ensure_default().id
+        projects.ensure_key(os.environ["NEFTUNE_API_KEY"], first, "compose", ALL_SCOPES)
     engine.dispose()

@@ -2,14 +2,15 @@
 
 One statement picks and moves the job, so two workers can never both win: ``SKIP LOCKED`` sends the
 second to the next row. Higher priority goes first; among equals the project with fewer running jobs,
-then the one that was served longest ago, then the older job.
+then the one that was served longest ago, then the older job. A project that runs as many jobs as it may is
+passed over.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import bindparam, func, insert, select, text
+from sqlalchemy import ARRAY, Text, bindparam, func, insert, select, text
 from sqlalchemy.orm import Session
 
 from neftune_store.checkpoints import Checkpoint, candidates, rewind
@@ -17,7 +18,9 @@ from neftune_store.datasets import Dataset, dataset_of
 from neftune_store.ids import new_id
 from neftune_store.journal import Fact, change
 from neftune_store.models import DatasetRow, JobRow, RunRow
+from neftune_store.quotas import running_jobs
 
+_TEXTS = ARRAY(Text())
 # Of each project so many are looked at: as many workers may be claiming at the same instant. One more finds
 # nothing and is rung for again. Their rows are tried one by one: a join would read all jobs there ever were.
 CLAIMERS = 64
@@ -37,6 +40,8 @@ _CLAIM = text(
             ORDER BY priority DESC, created_at, id
             LIMIT :claimers
         ) AS job
+        WHERE project.id <> ALL (:full)
+          AND (project.max_running IS NULL OR coalesce(busy.running, 0) < project.max_running)
     ), best AS MATERIALIZED (
         SELECT id FROM first
         ORDER BY priority DESC, running, served_at NULLS FIRST, created_at, id
@@ -58,10 +63,13 @@ _CLAIM = text(
         RETURNING jobs.id, jobs.project_id
     ), served AS (
         UPDATE projects SET served_at = clock_timestamp() FROM claimed WHERE projects.id = claimed.project_id
+        RETURNING projects.id AS project_id, projects.max_running
     )
-    SELECT id FROM claimed
+    SELECT claimed.id, claimed.project_id, served.max_running FROM claimed, served
     """
-).bindparams(bindparam("worker"), bindparam("lease"), bindparam("claimers", CLAIMERS))
+).bindparams(
+    bindparam("worker"), bindparam("lease"), bindparam("claimers", CLAIMERS), bindparam("full", type_=_TEXTS)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +101,7 @@ def claim_next(session: Session, worker: str, lease_seconds: float) -> Claim | N
 
     Metrics after the furthest checkpoint go, for those steps run again; ``rewound`` tells who draws them.
     """
-    job_id = session.scalar(_CLAIM, {"worker": worker, "lease": lease_seconds})
+    job_id = _claimed(session, worker, lease_seconds)
     if job_id is None:
         return None
     run_id = new_id("run")
@@ -113,6 +121,25 @@ def claim_next(session: Session, worker: str, lease_seconds: float) -> Claim | N
         insert(RunRow).values(id=run_id, job_id=row.id, attempt=row.attempt, fence=row.fence, worker=worker)
     )
     return _claim_of(session, row, run_id, ran, places)
+
+
+def _claimed(session: Session, worker: str, lease_seconds: float) -> str | None:
+    """Move the best queued job; one that would be too many for its project is put back, and the next tried.
+
+    A claim sees how much a project runs as it was when the statement began. So a project with a quota is
+    counted again once the claim holds its row, when those who were before it have committed.
+    """
+    full: list[str] = []
+    while True:
+        with session.begin_nested() as claim:
+            given = {"worker": worker, "lease": lease_seconds, "full": full}
+            found = session.execute(_CLAIM, given).one_or_none()
+            if found is None:
+                return None
+            if found.max_running is None or running_jobs(session, found.project_id) <= found.max_running:
+                return str(found.id)
+            claim.rollback()
+        full.append(found.project_id)
 
 
 def _ran_seconds(session: Session, job_id: str) -> float:

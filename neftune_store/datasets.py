@@ -16,6 +16,7 @@ from neftune_store.ids import is_id, new_id
 from neftune_store.lifecycle import TERMINAL
 from neftune_store.models import DatasetRow, JobRow
 from neftune_store.paging import Page, Place, check_limit, decode_cursor, page_of
+from neftune_store.quotas import check_room
 from neftune_store.sanitise import clean_json, clean_text
 
 
@@ -56,7 +57,8 @@ class DatasetLedger:
         stats: dict[str, Any],
         warnings: list[Any],
     ) -> Dataset:
-        """Write down a dataset whose bytes are complete in storage."""
+        """Write down a dataset whose bytes are complete in storage, while the project has room for it."""
+        check_room(self._session, project_id, bytes)
         values = {
             "id": new_id("ds"),
             "project_id": project_id,

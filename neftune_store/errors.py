@@ -9,17 +9,23 @@
     │   ├── WebhookNotFound         not_found
     │   ├── FileUnknown             not_found
     │   ├── UploadUnknown           not_found
+    │   ├── KeyUnknown              not_found
+    │   ├── ProjectUnknown          not_found
     │   └── BlobNotFound            not_found
     ├── Conflict                    conflict
     │   ├── DatasetInUse            dataset_in_use
     │   ├── IdempotencyConflict     idempotency_conflict
     │   ├── AlreadyFinished         already_finished
     │   ├── TooManyWebhooks         too_many_webhooks
+    │   ├── TooManyKeys             too_many_keys
+    │   ├── LastAdminKey            last_admin_key
+    │   ├── ProjectExists           project_exists
     │   ├── FileBelongsToJob        file_belongs_to_job
     │   ├── UploadNotPending        upload_not_pending
     │   └── InvalidMove             invalid_move
     ├── JobDeleted                  job_deleted
     ├── QueueFull                   queue_full
+    ├── QuotaExceeded               quota_exceeded
     ├── UploadMismatch              upload_mismatch
     ├── TooManyOpenUploads          too_many_open_uploads
     ├── InvalidCursor               invalid_cursor
@@ -91,6 +97,20 @@ class UploadUnknown(NotFound):
         super().__init__("No such upload in this project; check the id.")
 
 
+class KeyUnknown(NotFound):
+    """No such key in this project."""
+
+    def __init__(self) -> None:
+        super().__init__("No such key in this project; check the id.")
+
+
+class ProjectUnknown(NotFound):
+    """No such project for this key."""
+
+    def __init__(self) -> None:
+        super().__init__("No such project for this key; check the id.")
+
+
 class RecordNotFound(NotFound):
     """The job has no record: it has not succeeded."""
 
@@ -154,6 +174,36 @@ class TooManyWebhooks(Conflict):
         super().__init__(f"The project already has {limit} webhooks; delete one.")
 
 
+class TooManyKeys(Conflict):
+    """The project has as many keys as it may."""
+
+    code = "too_many_keys"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"The project already has {limit} keys that open something; revoke one.")
+
+
+class LastAdminKey(Conflict):
+    """Without this key nobody could make keys for the project."""
+
+    code = "last_admin_key"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This is the project's last key with the scope admin; make another one first,"
+            " or say ?even_last_admin=true."
+        )
+
+
+class ProjectExists(Conflict):
+    """Another project has this name."""
+
+    code = "project_exists"
+
+    def __init__(self) -> None:
+        super().__init__("A project of this name is there already; choose another name.")
+
+
 class FileBelongsToJob(Conflict):
     """A table of results can't be deleted alone."""
 
@@ -211,6 +261,18 @@ class QueueFull(StoreError):
 
     def __init__(self, limit: int) -> None:
         super().__init__(f"The project already has {limit} queued jobs; wait until some have started.")
+
+
+class QuotaExceeded(StoreError):
+    """The project stores as many bytes as it may."""
+
+    code = "quota_exceeded"
+
+    def __init__(self, limit: int, stored: int) -> None:
+        super().__init__(
+            f"The project may store {limit} bytes and holds {stored}; delete datasets or jobs,"
+            " or ask the operator for more."
+        )
 
 
 class InvalidCursor(StoreError):

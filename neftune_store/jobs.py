@@ -19,6 +19,7 @@ from neftune_store.journal import FRESH, Fact, change
 from neftune_store.lifecycle import TERMINAL, Intent, Status
 from neftune_store.models import JobRow
 from neftune_store.paging import Page, Place, check_limit, decode_cursor, encode_cursor, page_of
+from neftune_store.quotas import running_limit_reached
 from neftune_store.submit import Origin, submit
 
 __all__ = ["Job", "JobFilter", "JobLedger"]
@@ -177,6 +178,10 @@ class JobLedger:
             ),
         )
         return 1 + (self._session.scalar(before) or 0)
+
+    def running_limit_reached(self, project_id: str) -> int | None:
+        """Give the number of jobs that the project may run at once, if it runs that many now."""
+        return running_limit_reached(self._session, project_id)
 
     def speeds(self, project_id: str, model: str, method: str, latest: int = 5) -> Sequence[float]:
         """Give the tokens a second of the project's latest jobs that have trained this model so."""

@@ -1,25 +1,44 @@
-"""The ledger of projects and their keys.
+"""The ledger of projects: who owns rows, and how much of everything they may have.
 
-A key is 256 random bits; only its hash is kept, so a stolen table opens nothing. Knows no HTTP.
+Knows no HTTP. Keys stand in :mod:`neftune_store.keys`; those who bring a service up meet both here.
 """
 
-import hashlib
-import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import func, select, update
+from sqlalchemy import or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from neftune_store.errors import NotFound, WeakKey
+from neftune_store.errors import ProjectExists, ProjectUnknown
 from neftune_store.ids import is_id, new_id
+from neftune_store.keys import (
+    ALL_SCOPES,
+    SCOPES,
+    SHORTEST_PRESET,
+    ApiKey,
+    KeyLedger,
+    Principal,
+    digest_of,
+    new_key,
+)
 from neftune_store.models import ApiKeyRow, ProjectRow
+from neftune_store.paging import Page, Place, check_limit, decode_cursor, page_of
+
+__all__ = ["ALL_SCOPES", "SCOPES", "SHORTEST_PRESET", "ApiKey", "Principal", "Project", "ProjectLedger"]
+__all__ += ["Quotas", "digest_of", "new_key"]
 
 DEFAULT_PROJECT = "default"
-SCOPES = ("read", "write", "admin")
-SHORTEST_PRESET = 16  # characters
+
+
+@dataclass(frozen=True, slots=True)
+class Quotas:
+    """How much a project may have; ``None``: the default of queued jobs, and no bound on the others."""
+
+    queued_jobs: int | None = None
+    running_jobs: int | None = None
+    stored_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,35 +48,18 @@ class Project:
     id: str
     name: str
     created_at: datetime
+    quotas: Quotas = Quotas()
 
 
-@dataclass(frozen=True, slots=True)
-class ApiKey:
-    """A key as its project sees it: never the key itself."""
-
-    id: str
-    project_id: str
-    name: str
-    prefix: str
-    scopes: tuple[str, ...]
-    created_at: datetime
-    revoked_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class Principal:
-    """Who asks, and what they may do."""
-
-    project_id: str
-    key_id: str
-    scopes: frozenset[str]
+_COLUMNS = {"queued_jobs": "max_queued", "running_jobs": "max_running", "stored_bytes": "max_bytes"}
 
 
 class ProjectLedger:
-    """Projects, their keys, and who a key belongs to."""
+    """Every question and every change about projects."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self._keys = KeyLedger(session)
 
     def ensure_default(self) -> Project:
         """Give the default project; make it at the first call."""
@@ -67,73 +69,95 @@ class ProjectLedger:
         """Give the project of this name; make it at the first call."""
         new = insert(ProjectRow).values(id=new_id("prj"), name=name).on_conflict_do_nothing()
         self._session.execute(new)
-        row = self._session.scalars(select(ProjectRow).where(ProjectRow.name == name)).one()
-        return Project(row.id, row.name, row.created_at)
+        return _project(self._session.scalars(select(ProjectRow).where(ProjectRow.name == name)).one())
+
+    def add(self, name: str, quotas: Mapping[str, int | None]) -> Project:
+        """Make a project whose name nobody has."""
+        values = {"id": new_id("prj"), "name": name, **_columns(quotas)}
+        new = insert(ProjectRow).values(**values).on_conflict_do_nothing().returning(ProjectRow)
+        row = self._session.scalars(new).one_or_none()
+        if row is None:
+            raise ProjectExists
+        return _project(row)
+
+    def change(self, project_id: str, name: str | None, quotas: Mapping[str, int | None]) -> Project:
+        """Change what is named; everything else stays."""
+        self.get(project_id)
+        if name is not None:
+            taken = select(ProjectRow.id).where(ProjectRow.name == name, ProjectRow.id != project_id)
+            if self._session.scalar(taken) is not None:
+                raise ProjectExists
+        values = {**({"name": name} if name is not None else {}), **_columns(quotas)}
+        if values:
+            changed = update(ProjectRow).where(ProjectRow.id == project_id).values(**values)
+            self._session.execute(changed, execution_options={"synchronize_session": False})
+        return self.get(project_id)
+
+    def get(self, project_id: str, seen_from: str | None = None) -> Project:
+        """Give one project; seen from a project there is no other."""
+        found = select(ProjectRow).where(ProjectRow.id == project_id)
+        if seen_from is not None:
+            found = found.where(ProjectRow.id == seen_from)
+        fresh = {"populate_existing": True}
+        row = None
+        if is_id("prj", project_id):
+            row = self._session.scalars(found, execution_options=fresh).one_or_none()
+        if row is None:
+            raise ProjectUnknown
+        return _project(row)
+
+    def chosen(self, by: str) -> str:
+        """Give the id of the project that has this id or this name."""
+        if "\x00" in by:
+            raise ProjectUnknown
+        found = select(ProjectRow.id).where(or_(ProjectRow.id == by, ProjectRow.name == by))
+        project_id = self._session.scalar(found.order_by((ProjectRow.id == by).desc()).limit(1))
+        if project_id is None:
+            raise ProjectUnknown
+        return project_id
+
+    def page(self, cursor: str | None = None, limit: int = 50) -> Page[Project]:
+        """Give a page of all projects, newest first."""
+        found = select(ProjectRow)
+        if cursor is not None:
+            after = decode_cursor(cursor, "prj")
+            place = tuple_(ProjectRow.created_at, ProjectRow.id)
+            found = found.where(place < tuple_(after.created_at, after.id))
+        found = found.order_by(ProjectRow.created_at.desc(), ProjectRow.id.desc())
+        rows = self._session.scalars(found.limit(check_limit(limit) + 1)).all()
+        places = [Place(row.created_at, row.id) for row in rows]
+        return page_of([_project(row) for row in rows], places, limit)
 
     def create_key(
         self, project_id: str, name: str, scopes: Sequence[str] = SCOPES, preset: str | None = None
     ) -> tuple[ApiKey, str]:
         """Make a key, or take a preset one. The plaintext is given once, here, and kept nowhere."""
         plaintext = preset if preset is not None else new_key()
-        return self.ensure_key(plaintext, project_id, name, scopes), plaintext
+        return self._keys.ensure(plaintext, project_id, name, scopes), plaintext
 
     def ensure_key(
         self, plaintext: str, project_id: str, name: str, scopes: Sequence[str] = SCOPES
     ) -> ApiKey:
         """Let this key open the project; a key that is known already stays as it is."""
-        if len(plaintext) < SHORTEST_PRESET:
-            raise WeakKey(SHORTEST_PRESET)
-        digest = digest_of(plaintext)
-        new = insert(ApiKeyRow).values(
-            id=new_id("key"),
-            project_id=project_id,
-            name=name,
-            prefix=plaintext[:8] if plaintext.startswith("nft_") else "",
-            sha256=digest,
-            scopes=list(scopes),
-        )
-        self._session.execute(new.on_conflict_do_nothing(index_elements=["sha256"]))
-        return _key(self._session.scalars(select(ApiKeyRow).where(ApiKeyRow.sha256 == digest)).one())
+        return self._keys.ensure(plaintext, project_id, name, scopes)
 
     def authenticate(self, plaintext: str) -> Principal | None:
-        """Tell who holds this key; ``None`` for an unknown or revoked one.
-
-        The lookup is by hash, so its timing tells nothing about keys that exist.
-        """
-        known = select(ApiKeyRow).where(
-            ApiKeyRow.sha256 == digest_of(plaintext), ApiKeyRow.revoked_at.is_(None)
-        )
-        row = self._session.scalars(known).one_or_none()
-        return None if row is None else Principal(row.project_id, row.id, frozenset(row.scopes))
+        """Tell who holds this key; ``None`` for one that is unknown, revoked or over."""
+        return self._keys.holder(plaintext)
 
     def keys(self, project_id: str) -> list[ApiKey]:
         """List the keys of a project, oldest first."""
-        found = select(ApiKeyRow).where(ApiKeyRow.project_id == project_id).order_by(ApiKeyRow.id)
-        return [_key(row) for row in self._session.scalars(found)]
+        found = select(ApiKeyRow.id).where(ApiKeyRow.project_id == project_id).order_by(ApiKeyRow.id)
+        return [self._keys.get(project_id, key_id) for key_id in self._session.scalars(found)]
 
     def revoke_key(self, project_id: str, key_id: str) -> None:
-        """Close a key for ever; a second time changes nothing."""
-        revoked = (
-            update(ApiKeyRow)
-            .where(ApiKeyRow.project_id == project_id, ApiKeyRow.id == key_id)
-            .values(revoked_at=func.coalesce(ApiKeyRow.revoked_at, func.clock_timestamp()))
-            .returning(ApiKeyRow.id)
-        )
-        if not is_id("key", key_id) or self._session.scalar(revoked) is None:
-            raise NotFound
+        """Close a key for ever, be it the last one; a second time changes nothing."""
+        self._keys.revoke(project_id, key_id, even_last_admin=True)
 
 
-def new_key() -> str:
-    """Make a key of 256 random bits."""
-    return "nft_" + secrets.token_urlsafe(32)
+def _columns(quotas: Mapping[str, int | None]) -> dict[str, int | None]:
+    return {_COLUMNS[name]: value for name, value in quotas.items()}
 
 
-def digest_of(plaintext: str) -> str:
-    """Hash a key for storage and lookup; a fast hash is right for 256 random bits."""
-    return hashlib.sha256(plaintext.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def _key(row: ApiKeyRow) -> ApiKey:
-    return ApiKey(
-        row.id, row.project_id, row.name, row.prefix, tuple(row.scopes), row.created_at, row.revoked_at
-    )
+def _project(row: ProjectRow) -> Project:
+    return Project(row.id, row.name, row.created_at, Quotas(row.max_queued, row.max_running, row.max_bytes))

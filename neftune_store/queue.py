@@ -14,6 +14,7 @@ from neftune_store.job import Job, job_of
 from neftune_store.lifecycle import Status
 from neftune_store.models import JobRow
 from neftune_store.paging import check_limit
+from neftune_store.quotas import running_limit_reached
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class Queue:
     running: int
     oldest_queued_at: datetime | None
     first: Sequence[Waiting]
+    running_limit: int | None = None  # the number of jobs it may run at once, if it runs that many
 
 
 def queue_of(session: Session, project_id: str, limit: int = 50) -> Queue:
@@ -57,4 +59,5 @@ def queue_of(session: Session, project_id: str, limit: int = 50) -> Queue:
         .order_by(places.c.place)
         .limit(check_limit(limit))
     )
-    return Queue(queued, running or 0, oldest, [Waiting(job_of(row), place) for row, place in first])
+    waiting = [Waiting(job_of(row), place) for row, place in first]
+    return Queue(queued, running or 0, oldest, waiting, running_limit_reached(session, project_id))

@@ -8,18 +8,18 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from neftune_core.spec import JobSpec
 from neftune_store.datasets import DatasetLedger
-from neftune_store.errors import IdempotencyConflict, JobDeleted, QueueFull
+from neftune_store.errors import IdempotencyConflict, JobDeleted
 from neftune_store.ids import new_id
 from neftune_store.job import Job, job_of
 from neftune_store.journal import FRESH, Fact, write_down
-from neftune_store.lifecycle import Status
-from neftune_store.models import IdempotencyKeyRow, JobRow, ProjectRow
+from neftune_store.models import IdempotencyKeyRow, JobRow
+from neftune_store.quotas import check_queue
 from neftune_store.takeover import Inheritance
 
 
@@ -52,7 +52,7 @@ def submit(  # noqa: PLR0913 - what was asked, by whom, and under which limit
         known = _take_key(session, project_id, idempotency_key, _body_of(digest, origin), job_id)
         if known is not None:
             return known, False
-    _check_room(session, project_id, queue_limit)
+    check_queue(session, project_id, queue_limit)
     datasets = DatasetLedger(session)
     datasets.hold(project_id, spec.dataset)
     if spec.validation.dataset is not None:
@@ -119,15 +119,3 @@ def _take_key(session: Session, project_id: str, key: str, body_sha256: str, job
     if row.deleted_at is not None:
         raise JobDeleted
     return job_of(row)
-
-
-def _check_room(session: Session, project_id: str, queue_limit: int) -> None:
-    """Refuse one job too many; the lock on the project makes the count exact."""
-    session.execute(select(ProjectRow.id).where(ProjectRow.id == project_id).with_for_update(key_share=True))
-    queued = (
-        select(JobRow.id)
-        .where(JobRow.project_id == project_id, JobRow.status == Status.QUEUED)
-        .limit(queue_limit)
-    )
-    if (session.scalar(select(func.count()).select_from(queued.subquery())) or 0) >= queue_limit:
-        raise QueueFull(queue_limit)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from neftune_store.db import is_unavailable, make_engine, migrate, unit_of_work
-from neftune_store.projects import ProjectLedger
+from neftune_store.projects import ALL_SCOPES, ProjectLedger
 from standalone import address
 from standalone.children import Children, ModuleChild, Say
 from standalone.errors import ServiceFailed
@@ -96,7 +96,7 @@ class Service:
         try:
             with unit_of_work(engine) as session:
                 projects = ProjectLedger(session)
-                projects.ensure_key(self.api_key, projects.ensure_default().id, "standalone")
+                projects.ensure_key(self.api_key, projects.ensure_default().id, "standalone", ALL_SCOPES)
         finally:
             engine.dispose()
 

@@ -12,6 +12,7 @@ from typing import Any, Self
 from sqlalchemy.orm import Session
 from starlette.datastructures import State
 
+from api.datasets import admitted
 from api.refusals import BadMultipart, UnsupportedPurpose
 from api.upload import Intake, Sealed
 from api.upload_body import FormFile
@@ -20,7 +21,6 @@ from neftune_core.errors import DatasetError
 from neftune_core.rows import DatasetSummary, Limits
 from neftune_core.rows_faults import FAULTS_TOLD, DatasetTooLarge
 from neftune_core.spec_faults import Fault
-from neftune_store.collection import revive
 from neftune_store.datasets import DatasetLedger
 from neftune_store.files import FileLedger, StoredFile
 
@@ -72,10 +72,8 @@ async def taken_in(
     """Take bytes in; give what writes the file down, be they sound or not. ``name`` is asked at the end."""
     limits = Limits(max_bytes=state.settings.max_dataset_bytes, max_rows=state.settings.max_dataset_rows)
 
-    async def revived(key: str) -> None:
-        await state.database.ask(lambda tx: revive(tx, key))
-
-    intake = Intake(state.blobs, revived, limits, state.upload_threads, state.table_threads)
+    admit = partial(admitted, state.database, project_id)
+    intake = Intake(state.blobs, admit, limits, state.upload_threads, state.table_threads)
     check = PatientCheck(UploadCheck(declared="auto", limits=limits, spool_dir=state.settings.spool_dir))
     with state.uploads.one(), check:
         try:

@@ -28,6 +28,7 @@ from neftune_core.spec_faults import faults_of
 from neftune_store.blobs import Blobs, staging_key
 from neftune_store.errors import BlobNotFound, StorageUnavailable, UploadNotPending
 from neftune_store.files import FileLedger, StoredFile
+from neftune_store.quotas import check_room
 from neftune_store.uploads import Part, Upload, UploadLedger
 
 router = APIRouter(prefix=f"{ROOT}/uploads", tags=["openai"])
@@ -128,6 +129,7 @@ def create(
     limit = request.app.state.settings.max_dataset_bytes
     if wanted.bytes > limit:
         raise BodyTooLarge(limit)
+    check_room(tx, who.project_id, wanted.bytes, hold=False)
     return OpenAIUpload.of(UploadLedger(tx).add(who.project_id, display_name(wanted.filename), wanted.bytes))
 
 

@@ -86,6 +86,7 @@ def make_settings(database_url: str, folder: Path, **changes: Any) -> ApiSetting
         "spool_dir": folder / "spool",
         "port": 0,
         "wrong_keys_per_minute": 100_000,
+        "rate_per_minute": 0,
         "sse_poll_seconds": 0.2,
     }
     return ApiSettings(**{**given, **changes})

@@ -38,5 +38,6 @@ def test_it_makes_the_schema_and_lets_the_first_key_in(empty_database: str):
         projects = ProjectLedger(session)
         who = projects.authenticate(KEY)
         assert who is not None
+        assert who.scopes == {"read", "write", "admin", "operator"}
         assert len(projects.keys(who.project_id)) == 1
     engine.dispose()

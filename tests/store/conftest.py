@@ -9,6 +9,8 @@ from neftune_store.db import make_engine
 from tests.conftest import create_database, database_named, drop_database
 
 TABLES = [
+    "audit_events",
+    "logins",
     "condemned_blobs",
     "deliveries",
     "webhooks",
@@ -44,8 +46,10 @@ def engine(store_database: str) -> Iterator[Engine]:
     with made.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("ALTER TABLE jobs DISABLE TRIGGER jobs_guard"))
         connection.execute(text("ALTER TABLE events DISABLE TRIGGER events_guard"))
+        connection.execute(text("ALTER TABLE audit_events DISABLE TRIGGER audit_guard"))
         connection.execute(text(EMPTY))
         connection.execute(text("ALTER TABLE jobs ENABLE TRIGGER jobs_guard"))
         connection.execute(text("ALTER TABLE events ENABLE TRIGGER events_guard"))
+        connection.execute(text("ALTER TABLE audit_events ENABLE TRIGGER audit_guard"))
     yield made
     made.dispose()
