@@ -33,11 +33,12 @@ _NAMED = text(
         EXISTS (SELECT FROM datasets WHERE blob_key = given.key AND deleted_at IS NULL)
         OR EXISTS (SELECT FROM artifacts JOIN jobs ON jobs.id = job_id
                    WHERE blob_key = given.key AND deleted_at IS NULL)
-        OR EXISTS (SELECT FROM checkpoints JOIN jobs ON jobs.id = job_id
-                   WHERE dropped_at IS NULL AND deleted_at IS NULL
-                     AND manifest -> 'files' @> jsonb_build_array(jsonb_build_object('blob_key', given.key)))
+    UNION
+    SELECT file ->> 'blob_key' FROM checkpoints JOIN jobs ON jobs.id = job_id
+    CROSS JOIN jsonb_array_elements(manifest -> 'files') AS file
+    WHERE dropped_at IS NULL AND deleted_at IS NULL AND file ->> 'blob_key' = ANY(CAST(:keys AS text[]))
     """
-)
+)  # all that checkpoints name, once for a batch of keys: asked for each key, they would be read each time
 
 
 @dataclass(frozen=True, slots=True)

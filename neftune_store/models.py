@@ -449,13 +449,6 @@ class CheckpointRow(Base):
             text("step DESC"),
             postgresql_where=text("dropped_at IS NULL"),
         ),
-        Index(  # whether any names an object
-            "ix_checkpoints_files",
-            text("(manifest -> 'files')"),
-            postgresql_using="gin",
-            postgresql_where=text("dropped_at IS NULL"),
-            postgresql_with={"fastupdate": "off"},
-        ),
     )
 
 

@@ -26,19 +26,8 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("blob_key", name="pk_condemned_blobs"),
     )
-    # Whether a checkpoint names an object is asked for each object there is.
-    op.create_index(
-        "ix_checkpoints_files",
-        "checkpoints",
-        [sa.text("(manifest -> 'files')")],
-        unique=False,
-        postgresql_using="gin",
-        postgresql_where=sa.text("dropped_at IS NULL"),
-        postgresql_with={"fastupdate": "off"},
-    )
 
 
 def downgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '3s'")
-    op.drop_index("ix_checkpoints_files", "checkpoints")
     op.drop_table("condemned_blobs")
