@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from neftune_store.errors import TooManyWebhooks, WebhookNotFound
 from neftune_store.ids import is_id, new_id
-from neftune_store.models import DeliveryRow, WebhookRow
+from neftune_store.models import DeliveryRow, ProjectRow, WebhookRow
 from neftune_store.paging import Page, Place, check_limit, decode_cursor, page_of
 
 ENDS = ("fine_tuning.job.succeeded", "fine_tuning.job.failed", "fine_tuning.job.cancelled")
@@ -95,6 +95,9 @@ class WebhookLedger:
 
     def add(self, project_id: str, url: str, events: Sequence[str]) -> tuple[Webhook, str]:
         """Write a webhook down; its secret is given now and never again."""
+        # The lock on the project makes the count exact.
+        owner = select(ProjectRow.id).where(ProjectRow.id == project_id)
+        self._session.execute(owner.with_for_update(key_share=True))
         count = select(func.count()).select_from(WebhookRow)
         if (self._session.scalar(count.where(*_of(project_id))) or 0) >= MOST:
             raise TooManyWebhooks(MOST)

@@ -1,5 +1,6 @@
 """Which delivery is next, for how long it is held, and who may still say how it went."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -146,3 +147,18 @@ def test_a_project_has_so_many_webhooks_and_no_more(engine: Engine, project: str
     with pytest.raises(TooManyWebhooks):
         add(engine, project, "one-more")
     add(engine, make_project(engine).id, "of-another")
+
+
+def test_two_that_are_added_at_once_are_counted_both(engine: Engine, project: str) -> None:
+    for number in range(MOST - 1):
+        add(engine, project, f"host-{number}")
+    # Given one that is added and not yet committed
+    with ThreadPoolExecutor(1) as beside:
+        with unit_of_work(engine) as session:
+            WebhookLedger(session).add(project, "https://last/", ENDS)
+            late = beside.submit(add, engine, project, "one-more")
+            with pytest.raises(TimeoutError):
+                late.result(0.5)  # it waits for how that ends
+        # Then the other one is too many
+        with pytest.raises(TooManyWebhooks):
+            late.result(20)
