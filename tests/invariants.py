@@ -189,7 +189,8 @@ def checkpoints_lie_on_the_curve(seen: Seen) -> Wrong:
             yield f"{id_}: step {job.committed_step} is committed without a checkpoint"
         open_ = [row.step for row in places if row.dropped_at is None]
         steps = {row.step for row in seen.metrics[id_]}
-        if open_ and steps and not set(range(max(min(steps), 1), max(open_) + 1)) <= steps:
+        first = max(min(steps, default=1), 1)
+        if open_ and not set(range(first, max(open_) + 1)) <= steps:
             yield f"{id_}: a checkpoint at {max(open_)} beyond what its curve shows"
 
 

@@ -33,7 +33,7 @@ class Store:
     def __init__(self, port: int, behind: int, folder: Path) -> None:
         self.mode: Mode = "pass"
         self.port, self.behind, self.folder = port, behind, folder
-        self.requests = self.refused = 0
+        self.requests = self.refused = self.trickled = 0
         self.over = threading.Event()
         self._lock = threading.Lock()
         self._fresh: set[str] = set()
@@ -140,8 +140,10 @@ class _Handler(BaseHTTPRequestHandler):
         with contextlib.suppress(OSError):
             if self.store.mode != "slow":
                 self.wfile.write(data)
-            for start in range(0, len(data), SLOW_BYTES // 10) if self.store.mode == "slow" else ():
+                return
+            for start in range(0, len(data), SLOW_BYTES // 10):
                 self.wfile.write(data[start : start + SLOW_BYTES // 10])
+                self.store.trickled += 1
                 time.sleep(0.1)
 
 

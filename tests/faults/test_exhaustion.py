@@ -7,7 +7,7 @@ import secrets
 import subprocess
 import time
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import httpx
@@ -44,15 +44,14 @@ def crowded(tmp_path: Path, short_home: Path, quiet_redis: str) -> Iterator[Hous
 
 
 @contextlib.contextmanager
-def crowd(house: House) -> Iterator[int]:
+def crowd(house: House) -> Iterator[list[psycopg.Connection]]:
     """Take every connection that is left."""
     url = make_url(house.environ["DATABASE_URL"]).set(drivername="postgresql")
     conninfo = url.render_as_string(hide_password=False)
-    taken = 0
+    taken = []
     with contextlib.ExitStack() as held:
         while (line := _connected(conninfo)) is not None:
-            held.enter_context(contextlib.closing(line))
-            taken += 1
+            taken.append(held.enter_context(contextlib.closing(line)))
         yield taken
 
 
@@ -74,7 +73,8 @@ def test_without_connections_posts_are_put_off_and_running_jobs_live_on(
     crowded.wait_for_step(job, 3)
     api = Api(crowded)
     with crowd(crowded) as taken:
-        assert taken > 5
+        assert len(taken) > 5
+        before = lease_end(taken[0], job.id)
         # Then the api says so, and the run keeps its lease by the connection it has
         began = time.monotonic()
         refused = api.post({"model": MODEL, "dataset": dataset}, "full")
@@ -82,6 +82,7 @@ def test_without_connections_posts_are_put_off_and_running_jobs_live_on(
         assert refused.status_code == 503
         assert refused.headers["retry-after"]
         crowded.engine.dispose()
+        until(lambda: lease_end(taken[0], job.id) > before, 10)
     now = until(lambda: crowded.job(job), 5)
     assert (now.status, now.attempt) == ("running", 1)
     # And with room again, all goes on
@@ -90,6 +91,13 @@ def test_without_connections_posts_are_put_off_and_running_jobs_live_on(
     done = crowded.wait(job, "succeeded", "failed", seconds=60)
     assert (done.status, done.attempt) == ("succeeded", 1), crowded.logs()[-3000:]
     assert crowded.steps(job) == list(range(161))
+
+
+def lease_end(line: psycopg.Connection, job_id: str) -> datetime:
+    """Ask by a connection that is held until when a job's lease lasts."""
+    with line.transaction():
+        [until_then] = line.execute("SELECT lease_expires_at FROM jobs WHERE id = %s", [job_id]).fetchone()
+    return until_then
 
 
 def upload(api: Api, data: bytes, **more: str) -> httpx.Response:

@@ -144,6 +144,7 @@ def test_a_slow_store_is_waited_for(remote: House, store: Store) -> None:
     job = remote.submit("steps=3 ckpt=2 ckpt_bytes=100000", dataset=remote.rows)
     done = remote.wait(job, "succeeded", "failed", seconds=60)
     assert (done.status, done.attempt, done.committed_step) == ("succeeded", 1, 3)
+    assert store.trickled > 30  # 100 kB of checkpoint, read back twice in pieces of 6.4 kB
     published(remote, job)
 
 
