@@ -1,7 +1,7 @@
 """Jobs: asked for, looked at, and told to stop, pause or go on."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import ValidationError
@@ -27,12 +27,13 @@ from api.refusals import BadIdempotencyKey, InvalidJson, InvalidSpec, NotYet
 from api.schemas import ArtifactRead, JobDetail, JobRead, Listing, QueueRead
 from neftune_core.spec import JobSpec
 from neftune_core.spec_faults import faults_of
+from neftune_store.errors import InvalidMove
 from neftune_store.jobs import Job, JobFilter, JobLedger
 from neftune_store.lifecycle import Intent, Status
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 
-_KEYED = {
+KEYED = {
     "parameters": [
         {
             "name": "Idempotency-Key",
@@ -48,7 +49,7 @@ _SPEC_BODY = {
         "required": True,
         "content": {"application/json": {"schema": {"$ref": "#/components/schemas/JobSpec"}}},
     },
-    **_KEYED,
+    **KEYED,
 }
 _CHANGES_BODY = {
     "requestBody": {
@@ -56,7 +57,7 @@ _CHANGES_BODY = {
         "description": "Fields of a JobSpec that differ from the old job's.",
         "content": {"application/json": {"schema": {"type": "object"}}},
     },
-    **_KEYED,
+    **KEYED,
 }
 
 
@@ -81,6 +82,7 @@ async def idempotency_key(request: Request) -> str | None:
 
 
 async def job_filter(  # noqa: PLR0913, PLR0917 - each filter, by name
+    kind: Annotated[Literal["train", "export"] | None, Query()] = None,
     status: Annotated[Status | None, Query()] = None,
     model: Annotated[str | None, Query(max_length=256, pattern=PLAIN)] = None,
     alpha_min: Annotated[float | None, Query(ge=0, le=100, allow_inf_nan=False)] = None,
@@ -91,7 +93,7 @@ async def job_filter(  # noqa: PLR0913, PLR0917 - each filter, by name
     """Read the filters of a list; one that is passed over would show too much."""
     if sweep is not None:
         raise NotYet("Sweeps are not served yet; leave the filter out.")
-    return JobFilter(status=status, model=model, alpha_min=alpha_min, alpha_max=alpha_max, tag=tag)
+    return JobFilter(kind=kind, status=status, model=model, alpha_min=alpha_min, alpha_max=alpha_max, tag=tag)
 
 
 @router.post(
@@ -119,7 +121,7 @@ def submit(  # noqa: PLR0913, PLR0917 - each thing a request carries, by name
     if rehearsed is not None:
         response.status_code = 200
         return rehearsed
-    return _made(response, jobs, *jobs.submit(who.project_id, spec, idempotency_key=key))
+    return made(response, jobs, *jobs.submit(who.project_id, spec, idempotency_key=key))
 
 
 @router.get("", summary="List jobs, newest first", responses=problems(401, 422))
@@ -172,7 +174,7 @@ def resume(who: Writer, jobs: RingingJobs, job_id: JobId) -> JobRead:
     "/{job_id}/retry",
     status_code=201,
     summary="Retry a failed or cancelled job",
-    openapi_extra=_KEYED,
+    openapi_extra=KEYED,
     responses={
         200: {"model": JobRead, "description": "Made before under this key"},
         **problems(400, 401, 403, 404, 409, 410, 422, 429, 503),
@@ -189,7 +191,7 @@ def retry(  # noqa: PLR0913, PLR0917 - each thing a request carries, by name
     """Make a new job of the same spec, which goes on from the last good checkpoint."""
     old = JobSpec.model_validate(jobs.get(who.project_id, job_id).spec)
     models.check(old.model, old.revision)
-    return _made(response, jobs, *jobs.retry(who.project_id, job_id, idempotency_key=key))
+    return made(response, jobs, *jobs.retry(who.project_id, job_id, idempotency_key=key))
 
 
 @router.post(
@@ -212,13 +214,16 @@ def clone(  # noqa: PLR0913, PLR0917 - each thing a request carries, by name
     job_id: JobId,
 ) -> JobRead:
     """Make a new job that begins at the beginning. Objects are merged, everything else is replaced."""
+    old = jobs.get(who.project_id, job_id)
+    if old.kind != "train":
+        raise InvalidMove("Only a job that trains can be cloned; ask for the other kind anew.")
     try:
-        spec = JobSpec.model_validate(_merged(jobs.get(who.project_id, job_id).spec, changed))
+        spec = JobSpec.model_validate(_merged(old.spec, changed))
     except ValidationError as error:
         raise InvalidSpec(faults_of(error, JobSpec)) from error
     models.check(spec.model, spec.revision)
-    made = jobs.submit(who.project_id, spec, idempotency_key=key, clone_of=job_id)
-    return _made(response, jobs, *made)
+    cloned = jobs.submit(who.project_id, spec, idempotency_key=key, clone_of=job_id)
+    return made(response, jobs, *cloned)
 
 
 @router.delete(
@@ -229,7 +234,7 @@ def delete(who: Writer, jobs: Jobs, job_id: JobId) -> None:
     jobs.delete(who.project_id, job_id)
 
 
-def _made(response: Response, jobs: JobLedger, job: Job, created: bool) -> JobRead:
+def made(response: Response, jobs: JobLedger, job: Job, created: bool) -> JobRead:
     """Answer with a job that was asked for, saying whether it is new."""
     response.status_code = 201 if created else 200
     response.headers["location"] = f"/jobs/{job.id}"

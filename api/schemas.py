@@ -118,6 +118,8 @@ class JobRead(Schema):
     tags: list[str]
     retry_of: str | None
     clone_of: str | None
+    of_job: str | None = Field(description="The job whose result this one works on; null where it trains.")
+    options: dict[str, Any] | None = Field(description="What to do with it.")
     last_seq: int = Field(description="Number of the job's latest change; the id of its stream.")
     created_at: datetime
     started_at: datetime | None
@@ -142,6 +144,8 @@ class JobRead(Schema):
             tags=list(job.tags),
             retry_of=job.retry_of,
             clone_of=job.clone_of,
+            of_job=job.of_job,
+            options=job.options,
             last_seq=job.last_seq,
             created_at=job.created_at,
             started_at=job.started_at,

@@ -23,6 +23,7 @@
         ├── NeftuneMisapplied  neftune_misapplied
         ├── CheckpointDamaged  checkpoint_corrupt
         ├── CheckpointMismatch checkpoint_mismatch
+        ├── ExportMismatch     export_mismatch
         ├── RanksDiffer        ranks_differ
         ├── RankLost           rank_lost (retryable)
         └── SupervisorLost     worker_lost (retryable)
@@ -134,6 +135,12 @@ class CheckpointMismatch(RunError):
     """A checkpoint belongs to another run: other options, rows or another base model."""
 
     code = "checkpoint_mismatch"
+
+
+class ExportMismatch(RunError):
+    """What was merged does not compute what base and adapter compute, or its base is another one."""
+
+    code = "export_mismatch"
 
 
 class RanksDiffer(RunError):

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -58,20 +58,25 @@ class Errand:
     resume: bool = False  # from the newest checkpoint; where there is none, from the beginning
 
 
-_Reporter = PipeReporter | TerminalReporter | SilentReporter
+Hearer = PipeReporter | TerminalReporter | SilentReporter
 
 
 def run_job(errand: Errand, report_fd: int | None) -> int:
     """Run the job and give the exit status; whatever goes wrong is told before."""
+    return told(errand.out, report_fd, lambda place, reporter, stop: _run(errand, place, reporter, stop))
+
+
+def told(out: Path, report_fd: int | None, work: Callable[[Place, Hearer, StopFlag], int]) -> int:
+    """Do the work of this process, whatever its kind; give the exit status, and tell what goes wrong."""
     stop = StopFlag()
     stop.listen()
-    reporter: _Reporter = TerminalReporter() if report_fd is None else PipeReporter(report_fd, errand.out)
+    reporter: Hearer = TerminalReporter() if report_fd is None else PipeReporter(report_fd, out)
     try:
         try:
             place = place_in(os.environ)
             if not place.leads:
                 reporter = SilentReporter(place.rank)
-            return _run(errand, place, reporter, stop)
+            return work(place, reporter, stop)
         except SupervisorLost:
             raise
         except CoreError as error:
@@ -87,10 +92,10 @@ def run_job(errand: Errand, report_fd: int | None) -> int:
     return messages.EXIT_FAILED
 
 
-def _run(errand: Errand, place: Place, reporter: _Reporter, stop: StopFlag) -> int:
+def _run(errand: Errand, place: Place, reporter: Hearer, stop: StopFlag) -> int:
     spec = read_spec(errand.spec)
     errand.out.mkdir(parents=True, exist_ok=True)
-    base = errand.model_dir or _find(spec)
+    base = errand.model_dir or find_base(spec)
     rows = list(read_rows(errand.rows))
     train_rows, eval_rows = _split(spec, rows, errand.validation_rows)
 
@@ -138,7 +143,8 @@ def _split(
     return held_out(rows, spec.validation.split, spec.training.seed)
 
 
-def _find(spec: JobSpec) -> Path:
+def find_base(spec: JobSpec) -> Path:
+    """Find the spec's base under MODELS_DIRS."""
     roots = [Path(root) for root in os.environ.get("MODELS_DIRS", "").split(os.pathsep) if root]
     found = Catalog(roots, allowed=["*"], hub=False, cache=None).find(spec.model, spec.revision)
     if found is None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import ColumnElement, insert, or_, select
 from sqlalchemy.orm import Session
 
 from neftune_store.checkpoints import checkpoint_of, held_places
@@ -81,7 +81,7 @@ class ArtifactLedger:
     def list(self, project_id: str, job_id: str) -> list[Artifact]:
         """List what a job has left, by name."""
         known(self._session, project_id, job_id)
-        found = select(ArtifactRecord).where(ArtifactRecord.job_id == job_id).order_by(ArtifactRecord.name)
+        found = select(ArtifactRecord).where(_of(job_id)).order_by(ArtifactRecord.name)
         return [_artifact_of(row) for row in self._session.scalars(found)]
 
     def downloads(self, project_id: str, job_id: str) -> Sequence[Artifact]:
@@ -97,7 +97,7 @@ class ArtifactLedger:
             for file in self._checkpoints(job_id, int(match["step"])):
                 if file.name == name:
                     return file
-        found = select(ArtifactRecord).where(ArtifactRecord.job_id == job_id, ArtifactRecord.name == name)
+        found = select(ArtifactRecord).where(_of(job_id), ArtifactRecord.name == name)
         row = self._session.scalars(found).one_or_none()
         if row is None:
             raise ArtifactNotFound
@@ -116,6 +116,18 @@ class ArtifactLedger:
         if record is None:
             raise RecordNotFound
         return record
+
+
+def _of(job_id: str) -> ColumnElement[bool]:
+    """Say in SQL what stands under a job: what it has left, and what its exports have made of that."""
+    exported = select(JobRow.id).where(
+        JobRow.of_job == job_id,
+        JobRow.kind == "export",
+        JobRow.status == Status.SUCCEEDED,
+        JobRow.deleted_at.is_(None),
+    )
+    made = ArtifactRecord.job_id.in_(exported) & (ArtifactRecord.kind == "merged")
+    return or_(ArtifactRecord.job_id == job_id, made)
 
 
 def _files_of(row: CheckpointRow, *, partial: bool) -> Iterator[Artifact]:

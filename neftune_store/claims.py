@@ -80,6 +80,8 @@ class Claim:
     project_id: str
     run_id: str
     kind: str
+    of_job: str | None
+    options: dict[str, Any] | None
     fence: int
     attempt: int
     worker: str
@@ -160,6 +162,8 @@ def _claim_of(
         project_id=row.project_id,
         run_id=run_id,
         kind=row.kind,
+        of_job=row.of_job,
+        options=row.options,
         fence=row.fence,
         attempt=row.attempt,
         worker=row.lease_owner or "",

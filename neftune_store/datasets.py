@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from neftune_store.errors import DatasetInUse, DatasetNotFound
 from neftune_store.ids import is_id, new_id
-from neftune_store.lifecycle import TERMINAL
+from neftune_store.lifecycle import READ_ROWS, TERMINAL
 from neftune_store.models import DatasetRow, JobRow
 from neftune_store.paging import Page, Place, check_limit, decode_cursor, page_of
 from neftune_store.quotas import check_room
@@ -101,6 +101,7 @@ class DatasetLedger:
         needs = select(JobRow.id).where(
             or_(JobRow.dataset_id == row.id, JobRow.validation_dataset_id == row.id),
             JobRow.status.not_in(TERMINAL),
+            JobRow.kind.in_(READ_ROWS),
         )
         if self._session.scalar(needs.limit(1)) is not None:
             raise DatasetInUse

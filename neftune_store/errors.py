@@ -22,6 +22,9 @@
     │   ├── ProjectExists           project_exists
     │   ├── FileBelongsToJob        file_belongs_to_job
     │   ├── UploadNotPending        upload_not_pending
+    │   ├── JobNotSucceeded         job_not_succeeded
+    │   ├── NothingToMerge          nothing_to_merge
+    │   ├── JobInUse                job_in_use
     │   └── InvalidMove             invalid_move
     ├── JobDeleted                  job_deleted
     ├── QueueFull                   queue_full
@@ -226,6 +229,30 @@ class InvalidMove(Conflict):
     """The table of moves has no such move."""
 
     code = "invalid_move"
+
+
+class JobNotSucceeded(Conflict):
+    """What is asked for needs the job's result."""
+
+    code = "job_not_succeeded"
+
+    def __init__(self) -> None:
+        super().__init__("The job has no result; only a job that succeeded can be exported.")
+
+
+class NothingToMerge(Conflict):
+    """The job has left no adapter that could be merged into its base."""
+
+    code = "nothing_to_merge"
+
+
+class JobInUse(Conflict):
+    """Another job that has not ended reads what this one has left."""
+
+    code = "job_in_use"
+
+    def __init__(self) -> None:
+        super().__init__("An export of this job has not ended; wait for it or cancel it first.")
 
 
 class JobDeleted(StoreError):

@@ -26,6 +26,8 @@ class Job:
     validation_dataset_id: str | None
     retry_of: str | None
     clone_of: str | None
+    of_job: str | None
+    options: dict[str, Any] | None
     created_at: datetime
     status: Status
     intent: Intent
@@ -73,6 +75,8 @@ def job_of(row: JobRow) -> Job:
         validation_dataset_id=row.validation_dataset_id,
         retry_of=row.retry_of,
         clone_of=row.clone_of,
+        of_job=row.of_job,
+        options=row.options,
         created_at=row.created_at,
         status=Status(row.status),
         intent=Intent(row.intent),

@@ -12,7 +12,8 @@ from sqlalchemy import ColumnElement, Select, func, literal_column, or_, select,
 from sqlalchemy.orm import Session
 
 from neftune_core.spec import JobSpec
-from neftune_store.errors import AlreadyFinished, InvalidMove, JobNotFound
+from neftune_store import exports
+from neftune_store.errors import AlreadyFinished, InvalidMove, JobInUse, JobNotFound
 from neftune_store.ids import is_id
 from neftune_store.job import Job, job_of
 from neftune_store.journal import FRESH, Fact, change
@@ -29,6 +30,7 @@ __all__ = ["Job", "JobFilter", "JobLedger"]
 class JobFilter:
     """Which jobs a list shows; what is ``None`` filters nothing."""
 
+    kind: str | None = None
     status: Status | None = None
     model: str | None = None
     alpha_min: float | None = None
@@ -68,6 +70,16 @@ class JobLedger:
         row = self._row(project_id, job_id, lock=True)
         if row.status not in {Status.FAILED, Status.CANCELLED}:
             raise InvalidMove(f"Only a job that failed or was cancelled can be retried; this one {_is(row)}.")
+        if row.kind == "export" and row.of_job is not None:
+            of_job = self._row(project_id, row.of_job, lock=True)
+            return exports.submit_export(
+                self._session,
+                of_job,
+                row.options or {},
+                idempotency_key=idempotency_key,
+                queue_limit=self._queue_limit,
+                retry_of=row.id,
+            )
         return submit(
             self._session,
             project_id,
@@ -78,9 +90,24 @@ class JobLedger:
             repeats=row,
         )
 
-    def get(self, project_id: str, job_id: str) -> Job:
-        """Give one job of the project."""
-        return job_of(self._row(project_id, job_id))
+    def export(
+        self, project_id: str, job_id: str, options: dict[str, Any], *, idempotency_key: str | None = None
+    ) -> tuple[Job, bool]:
+        """Ask for something to be made of what a job has trained; what was asked before gives that job."""
+        return exports.submit_export(
+            self._session,
+            self._row(project_id, job_id, lock=True),
+            options,
+            idempotency_key=idempotency_key,
+            queue_limit=self._queue_limit,
+        )
+
+    def get(self, project_id: str, job_id: str, kind: str | None = None) -> Job:
+        """Give one job of the project; where ``kind`` is given, only one of that kind."""
+        row = self._row(project_id, job_id)
+        if kind not in {None, row.kind}:
+            raise JobNotFound
+        return job_of(row)
 
     def list(
         self, project_id: str, wanted: JobFilter | None = None, cursor: str | None = None, limit: int = 50
@@ -108,6 +135,7 @@ class JobLedger:
         """Give the jobs whose id ends in these eight characters; hardly ever more than one."""
         found = select(JobRow).where(
             JobRow.project_id == project_id,
+            JobRow.kind == "train",
             func.right(JobRow.id, literal_column("8")) == tail,
             JobRow.deleted_at.is_(None),
         )
@@ -159,6 +187,8 @@ class JobLedger:
         row = self._row(project_id, job_id, lock=True)
         if row.status not in TERMINAL:
             raise InvalidMove("The job has not ended; cancel it first.")
+        if exports.is_worked_on(self._session, row.id):
+            raise JobInUse
         hidden = update(JobRow).where(JobRow.id == row.id).values(deleted_at=func.clock_timestamp())
         self._session.execute(hidden)
 
@@ -241,6 +271,8 @@ def _is(row: JobRow) -> str:
 
 def _filtered(wanted: JobFilter) -> Select[JobRow]:
     conditions: list[ColumnElement[bool]] = []
+    if wanted.kind is not None:
+        conditions.append(JobRow.kind == wanted.kind)
     if wanted.status is not None:
         conditions.append(JobRow.status == wanted.status)
     if wanted.model is not None:

@@ -59,7 +59,7 @@ def write_down(session: Session, row: JobRow, facts: Sequence[Fact]) -> None:
     ]
     rows.append(event_row(row.id, row.last_seq, row.fence, "status", status_of(row), kind="status"))
     session.execute(insert(EventRow), rows)
-    for fact in facts:
+    for fact in facts if row.kind == "train" else ():  # the types of webhooks are those of fine-tuning
         tell_of(session, row.project_id, row.id, fact.name)
     notify(session, JOBS_CHANNEL, row.id)
 

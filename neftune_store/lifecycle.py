@@ -27,6 +27,9 @@ class Intent(StrEnum):
     CANCEL = "cancel"
 
 
+KINDS = ("train", "evaluate", "export")
+READ_ROWS = frozenset({"train", "evaluate"})  # the kinds of job that need the datasets of their spec
+
 TERMINAL = frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELLED})
 
 MOVES: dict[Status, frozenset[Status]] = {

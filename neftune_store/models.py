@@ -25,7 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-from neftune_store.lifecycle import TERMINAL, Intent, Status
+from neftune_store.lifecycle import KINDS, TERMINAL, Intent, Status
 
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -238,6 +238,8 @@ class JobRow(Base):
     validation_dataset_id: Mapped[str | None] = mapped_column(ForeignKey("datasets.id"))
     retry_of: Mapped[str | None] = mapped_column(ForeignKey("jobs.id"))
     clone_of: Mapped[str | None] = mapped_column(ForeignKey("jobs.id"))
+    of_job: Mapped[str | None] = mapped_column(ForeignKey("jobs.id"))  # whose result this one works on
+    options: Mapped[Json | None]  # what to do with it
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
     # Two writers, two columns.
     intent: Mapped[str] = mapped_column(server_default=Intent.RUN.value)
@@ -275,7 +277,7 @@ class JobRow(Base):
     __table_args__ = (
         CheckConstraint(f"status IN {_one_of(Status)}", name="status"),
         CheckConstraint(f"intent IN {_one_of(Intent)}", name="intent"),
-        CheckConstraint("kind IN ('train', 'evaluate', 'export')", name="kind"),
+        CheckConstraint(f"kind IN {_one_of(KINDS)}", name="kind"),
         CheckConstraint(
             "(status = 'running') = (lease_owner IS NOT NULL AND lease_expires_at IS NOT NULL)", name="lease"
         ),
@@ -285,6 +287,17 @@ class JobRow(Base):
         CheckConstraint("(status = 'failed') = (error_code IS NOT NULL)", name="error"),
         CheckConstraint("alpha >= 0 AND alpha <= 100", name="alpha"),
         CheckConstraint("jsonb_typeof(spec) = 'object'", name="spec"),
+        CheckConstraint("(kind = 'train') = (of_job IS NULL)", name="of_job"),
+        Index("ix_jobs_of_job", "of_job", postgresql_where=text("of_job IS NOT NULL")),
+        Index(
+            "uq_jobs_export",
+            "of_job",
+            text("(options ->> 'kind')"),
+            unique=True,
+            postgresql_where=text(
+                "kind = 'export' AND status NOT IN ('failed', 'cancelled') AND deleted_at IS NULL"
+            ),
+        ),
         Index("ix_jobs_project_id_created_at_id", "project_id", text("created_at DESC"), text("id DESC")),
         Index(
             "ix_jobs_queued",
@@ -537,3 +550,27 @@ class DeliveryRow(Base):
         Index("ix_deliveries_due_at", "due_at", postgresql_where=text("due_at IS NOT NULL")),
         Index("ix_deliveries_webhook_id_created_at", "webhook_id", "created_at"),
     )
+
+
+class SecretRow(Base):
+    """A value that nobody reads back: sealed for its project and its name."""
+
+    __tablename__ = "secrets"
+
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"), primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    sealed: Mapped[bytes]
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    updated_at: Mapped[datetime] = mapped_column(server_default=NOW)
+
+
+class LogPartRow(Base):
+    """Some of what a run has printed, while it goes on; the newest are kept."""
+
+    __tablename__ = "log_parts"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
+    fence: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    number: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    said: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)

@@ -18,6 +18,7 @@ from neftune_store.errors import IdempotencyConflict, JobDeleted
 from neftune_store.ids import new_id
 from neftune_store.job import Job, job_of
 from neftune_store.journal import FRESH, Fact, write_down
+from neftune_store.lifecycle import READ_ROWS
 from neftune_store.models import IdempotencyKeyRow, JobRow
 from neftune_store.quotas import check_queue
 from neftune_store.takeover import Inheritance
@@ -25,10 +26,13 @@ from neftune_store.takeover import Inheritance
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """The job this one repeats, if any."""
+    """The job this one repeats, if any; or the one on whose result it works, and what it does with it."""
 
     retry_of: str | None = None
     clone_of: str | None = None
+    kind: str = "train"
+    of_job: str | None = None
+    options: dict[str, Any] | None = None
 
 
 def submit(  # noqa: PLR0913 - what was asked, by whom, and under which limit
@@ -53,13 +57,12 @@ def submit(  # noqa: PLR0913 - what was asked, by whom, and under which limit
         if known is not None:
             return known, False
     check_queue(session, project_id, queue_limit)
-    datasets = DatasetLedger(session)
-    datasets.hold(project_id, spec.dataset)
-    if spec.validation.dataset is not None:
-        datasets.hold(project_id, spec.validation.dataset)
+    if origin.kind in READ_ROWS:
+        _hold_datasets(session, project_id, spec)
     values = {
         "id": job_id,
         "project_id": project_id,
+        "kind": origin.kind,
         "name": spec.name,
         "model": spec.model,
         "alpha": spec.alpha,
@@ -71,6 +74,8 @@ def submit(  # noqa: PLR0913 - what was asked, by whom, and under which limit
         "validation_dataset_id": spec.validation.dataset,
         "retry_of": origin.retry_of,
         "clone_of": origin.clone_of,
+        "of_job": origin.of_job,
+        "options": origin.options,
         "last_seq": 2,
     }
     told: dict[str, Any] = {"attempt": 0}
@@ -90,10 +95,26 @@ def sha256_of(body: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
+def _hold_datasets(session: Session, project_id: str, spec: JobSpec) -> None:
+    datasets = DatasetLedger(session)
+    datasets.hold(project_id, spec.dataset)
+    if spec.validation.dataset is not None:
+        datasets.hold(project_id, spec.validation.dataset)
+
+
 def _body_of(digest: str, origin: Origin) -> str:
     if origin == Origin():
         return digest
-    return sha256_of({"spec": digest, "retry_of": origin.retry_of, "clone_of": origin.clone_of})
+    body: dict[str, Any] = {"spec": digest, "retry_of": origin.retry_of, "clone_of": origin.clone_of}
+    if origin.of_job is not None:
+        body |= {"of_job": origin.of_job, "kind": origin.kind, "options": origin.options}
+    return sha256_of(body)
+
+
+def known_by_key(session: Session, project_id: str, key: str, spec: JobSpec, origin: Origin) -> Job | None:
+    """Give the job that this key has made of the same body; refuse another body."""
+    digest = sha256_of(spec.model_dump(mode="json"))
+    return _made_by(session, project_id, key, _body_of(digest, origin))
 
 
 def _take_key(session: Session, project_id: str, key: str, body_sha256: str, job_id: str) -> Job | None:
@@ -109,10 +130,16 @@ def _take_key(session: Session, project_id: str, key: str, body_sha256: str, job
     )
     if session.scalar(taken) is not None:
         return None
+    return _made_by(session, project_id, key, body_sha256)
+
+
+def _made_by(session: Session, project_id: str, key: str, body_sha256: str) -> Job | None:
     found = select(IdempotencyKeyRow).where(
         IdempotencyKeyRow.project_id == project_id, IdempotencyKeyRow.key == key
     )
-    earlier = session.scalars(found).one()
+    earlier = session.scalars(found).one_or_none()
+    if earlier is None:
+        return None
     if earlier.body_sha256 != body_sha256:
         raise IdempotencyConflict
     row = session.scalars(select(JobRow).where(JobRow.id == earlier.job_id)).one()

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine, text
 
 from neftune_store.blobs import Blobs
 from neftune_store.errors import BlobNotFound
-from neftune_store.lifecycle import CRASH_LIMIT, MOVES, TERMINAL, Status
+from neftune_store.lifecycle import CRASH_LIMIT, MOVES, READ_ROWS, TERMINAL, Status
 
 Wrong = Iterator[str]
 Rows = Sequence[Any]
@@ -213,8 +213,29 @@ def what_is_needed_is_there(seen: Seen) -> Wrong:
     """I14: the datasets of jobs that have not ended are not deleted."""
     deleted = {row.id for row in seen.datasets if row.deleted_at is not None}
     for id_, job in seen.jobs.items():
-        if job.status not in TERMINAL and {job.dataset_id, job.validation_dataset_id} & deleted:
+        if (
+            job.status not in TERMINAL
+            and job.kind in READ_ROWS
+            and {job.dataset_id, job.validation_dataset_id} & deleted
+        ):
             yield f"{id_} is {job.status} and a dataset of it is deleted"
+
+
+def one_export_is_alive(seen: Seen) -> Wrong:
+    """Of one job one export of a kind is alive or has succeeded, and what it works on is there."""
+    alive: Counter[tuple[str, str]] = Counter()
+    for id_, job in seen.jobs.items():
+        if job.kind == "train" or job.status in {Status.FAILED, Status.CANCELLED} or job.deleted_at:
+            continue
+        of = seen.jobs[job.of_job]
+        alive[of.id, job.options["kind"]] += job.kind == "export"
+        if of.status != Status.SUCCEEDED or of.project_id != job.project_id:
+            yield f"{id_} works on {of.id}, which is {of.status} in {of.project_id}"
+        if job.status not in TERMINAL and of.deleted_at is not None:
+            yield f"{id_} is {job.status} and works on {of.id}, which is deleted"
+    for (of_id, kind), count in alive.items():
+        if count > 1:
+            yield f"{of_id} has {count} exports of the kind {kind}"
 
 
 def every_job_comes_to_rest(seen: Seen) -> Wrong:
@@ -276,6 +297,7 @@ _ROWS: tuple[Callable[[Seen], Wrong], ...] = (
     attempts_are_bounded,
     cancelled_means_cancelled,
     what_is_needed_is_there,
+    one_export_is_alive,
 )
 
 

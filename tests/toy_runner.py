@@ -59,7 +59,8 @@ class Toy:
         self.say(type="artifact", name="adapter", path="adapter")
         depth = int(options(spec).get("deep", "0"))
         deep = "[" * depth + "]" * depth or "null"
-        (self.out / "record.json").write_text(f'{{"toy": true, "nan": NaN, "deep": {deep}}}')
+        told = json.dumps(spec)
+        (self.out / "record.json").write_text(f'{{"toy": true, "nan": NaN, "deep": {deep}, "spec": {told}}}')
         self.say(type="artifact", name="record", path="record.json")
 
 
@@ -205,8 +206,33 @@ def walk(toy, toys, steps, checkpoints):
         checkpoints.save(steps)
 
 
+def export(given):
+    """The other verb: ``exporting`` seconds of waiting, then a folder."""
+    toys = options(json.loads(Path(given.spec).read_text())["spec"])
+    toy = Toy(given)
+    toy.event("export.loading", adapter=sorted(path.name for path in Path(given.rows).iterdir()))
+    until = time.monotonic() + float(toys.get("exporting", "0"))
+    while time.monotonic() < until:
+        time.sleep(0.02)
+        if toy.stopped:
+            sys.exit(75)
+    merged = toy.out / "merged"
+    merged.mkdir()
+    (merged / "model.safetensors").write_bytes(
+        b"merged " + (Path(given.rows) / "adapter_model.safetensors").read_bytes()
+    )
+    (merged / "config.json").write_text("{}")
+    toy.say(type="artifact", name="merged", path="merged")
+    (toy.out / "record.json").write_text('{"export": "merged"}')
+    toy.say(type="artifact", name="record", path="record.json")
+    toy.event("export.completed")
+    sys.exit(0)
+
+
 def main():
     given = asked()
+    if given.verb == "export":
+        export(given)
     spec = json.loads(Path(given.spec).read_text())
     rows = Path(given.rows).read_bytes()
     toys = options(spec)

@@ -179,6 +179,13 @@ class House:
             ring(self.redis_url)
         return job
 
+    def export(self, job: Job) -> Job:
+        """Ask for what it has trained to be merged."""
+        with unit_of_work(self.engine) as session:
+            asked, _ = JobLedger(session).export(job.project_id, job.id, {"kind": "merged"})
+        ring(self.redis_url)
+        return asked
+
     def cancel(self, job: Job) -> Job:
         """Ask for a job's end."""
         with unit_of_work(self.engine) as session:

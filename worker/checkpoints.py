@@ -175,8 +175,8 @@ def restore(
         folder = out / FOLDER / f"step-{checkpoint.step:08d}"
         try:
             for file in checkpoint.files:
-                _fetch(file, folder / file.name, blobs, check)
-        except (BlobNotFound, _Damaged):
+                fetch_file(file, folder / file.name, blobs, check)
+        except (BlobNotFound, Damaged):
             shutil.rmtree(folder, ignore_errors=True)
             log.warning("checkpoint.corrupt", step=checkpoint.step)
             pass_over(checkpoint)
@@ -185,11 +185,11 @@ def restore(
     return None
 
 
-class _Damaged(Exception):
+class Damaged(Exception):
     """The stored bytes are not the committed ones."""
 
 
-def _fetch(file: CheckpointFile, target: Path, blobs: Blobs, check: Check) -> None:
+def fetch_file(file: CheckpointFile, target: Path, blobs: Blobs, check: Check) -> None:
     """Copy one file; what comes otherwise is asked for a second time, lest the way was at fault."""
     target.parent.mkdir(parents=True, exist_ok=True)
     for _ in range(2):
@@ -201,7 +201,7 @@ def _fetch(file: CheckpointFile, target: Path, blobs: Blobs, check: Check) -> No
             whole = False
         if whole:
             return
-    raise _Damaged
+    raise Damaged
 
 
 def _copy(file: CheckpointFile, target: Path, blobs: Blobs, check: Check) -> tuple[str, int]:

@@ -2,6 +2,9 @@
 
 WorkerError               internal
 ├── DatasetCorrupt        dataset_corrupt
+├── AdapterCorrupt        adapter_corrupt
+├── SubjectGone           job_deleted
+├── UnknownKind           internal (retryable: another worker may know it)
 ├── ResultRefused         internal
 └── ModelRefused          the fetcher's code: model_not_available, custom_code, unsafe_weights
 Stopped                   no error: somebody wants the run to end
@@ -24,6 +27,33 @@ class DatasetCorrupt(WorkerError):
 
     def __init__(self, dataset: str) -> None:
         super().__init__(f"The stored bytes of dataset {dataset} are not the ones uploaded; upload it again.")
+
+
+class AdapterCorrupt(WorkerError):
+    """The stored files of an adapter are not the ones that were published."""
+
+    code = "adapter_corrupt"
+
+    def __init__(self) -> None:
+        super().__init__("The stored adapter is not the one the job has made; train it again.")
+
+
+class SubjectGone(WorkerError):
+    """The job that this one works on is no longer there."""
+
+    code = "job_deleted"
+
+    def __init__(self) -> None:
+        super().__init__("The job that was to be exported is no longer there.")
+
+
+class UnknownKind(WorkerError):
+    """The job is of a kind that this worker has not learnt."""
+
+    retryable = True
+
+    def __init__(self) -> None:
+        super().__init__("This worker does not know jobs of this kind; bring it up to date.")
 
 
 class ResultRefused(WorkerError):

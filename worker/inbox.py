@@ -35,7 +35,7 @@ MAX_KEYS = 64  # of one metric line
 MAX_REFUSED = 1_000  # a runner that speaks only nonsense is ended
 
 # The names a runner may give to its facts; the others are the service's own words.
-RUNNER_EVENTS = ("run.", "neftune.", "dataset.", "model.", "checkpoint.")
+RUNNER_EVENTS = ("run.", "neftune.", "dataset.", "model.", "checkpoint.", "export.")
 OUR_EVENTS = frozenset(
     (
         *("run.started", "run.lost", "run.drained", "model.fetching", "model.fetched"),

@@ -5,9 +5,10 @@ Bytes are hashed as they are written and held against the seal before the runner
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from neftune_store.blobs import Blobs
 from neftune_store.claims import Claim
@@ -36,12 +37,17 @@ class Inputs:
 
 def lay_out(claim: Claim, model: Path, folder: Path, blobs: Blobs, check: Check) -> Inputs:
     """Put everything into ``folder``."""
-    spec = folder / "spec.json"
-    spec.write_text(json.dumps(claim.spec, ensure_ascii=False, allow_nan=False), encoding="utf-8")
+    spec = write_json(folder / "spec.json", claim.spec)
     rows = fetch_rows(claim.dataset, folder / "rows", blobs, check)
     held_out = claim.validation_dataset
     validation = None if held_out is None else fetch_rows(held_out, folder / "validation-rows", blobs, check)
     return Inputs(spec, rows, validation, model)
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> Path:
+    """Write down a row's JSON as a file of the run."""
+    path.write_text(json.dumps(value, ensure_ascii=False, allow_nan=False), encoding="utf-8")
+    return path
 
 
 def fetch_rows(dataset: Dataset, target: Path, blobs: Blobs, check: Check) -> Path:

@@ -15,7 +15,6 @@ from typing import IO, Any
 
 from neftune_core.catalog import Catalog, inspect_model
 from neftune_core.errors import ModelDownload, ModelNotAvailable
-from neftune_store.claims import Claim
 from worker.errors import ModelRefused
 from worker.inputs import Check
 from worker.pipe import read_block
@@ -31,9 +30,10 @@ PASSED_ON = (
 LONGEST_LINE = 64 * 1024
 
 
-def model_folder(claim: Claim, settings: WorkerSettings, tell: Tell, check: Check) -> Path:
+def model_folder(
+    model: str, revision: str | None, settings: WorkerSettings, tell: Tell, check: Check
+) -> Path:
     """Give the local folder of the job's model, fetching it if that is allowed and needed."""
-    model, revision = claim.spec["model"], claim.spec.get("revision")
     catalog = Catalog(settings.models_dirs, settings.allowed_models, settings.hub, settings.model_cache)
     found = catalog.find(model, revision) if catalog.allowed(model) else None
     if found is None:

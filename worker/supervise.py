@@ -20,19 +20,19 @@ from neftune_store.claims import Claim
 from neftune_store.errors import LeaseLost, StoreError
 from neftune_store.files import RESULTS
 from worker import metrics_csv
-from worker.checkpoints import Uploader, restore
+from worker.checkpoints import Uploader
 from worker.claim import Held, Slot
 from worker.errors import Stopped, WorkerError
 from worker.heartbeat import Heart
 from worker.inbox import Inbox
-from worker.inputs import lay_out
+from worker.kinds import Desk, Kind, command_of, kind_of, revision_of
 from worker.logs import LogCapture
 from worker.model_source import model_folder
 from worker.publish import Publisher, Result, Shelf
 from worker.reporter import Reporter
 from worker.runner import Limits, Runner, environment, spawn
 from worker.settle import Settling, settle
-from worker.stop import Bounds, Stop
+from worker.stop import Stop
 from worker.verdict import Ending, Move, Verdict, bent, failure, give_back, verdict
 from worker.watch import Voices, Wishes, watch
 from worker.workdir import private_folder
@@ -89,6 +89,10 @@ class Supervision:
         settle(self._slot.engine, self._claim, settling, self._heart, settings.lease_seconds)
 
     @property
+    def _kind(self) -> Kind:
+        return kind_of(self._claim)
+
+    @property
     def _shelf(self) -> Shelf:
         return Shelf(self._slot.engine, self._slot.blobs, self._claim.project_id)
 
@@ -115,11 +119,13 @@ class Supervision:
     def _started(self, folder: Path) -> Runner:
         """Bring in what the runner reads, and start it."""
         claim, slot = self._claim, self._slot
-        model = model_folder(claim, slot.settings, self._writer.event, self._wishes.check)
-        inputs = lay_out(claim, model, folder, slot.blobs, self._wishes.check)
-        restore(claim.checkpoints, folder / "out", slot.blobs, self._wishes.check, self._writer.pass_over)
-        self._wishes.check()
-        command = [*slot.settings.runner, *inputs.arguments(folder / "out")]
+        check, writer = self._wishes.check, self._writer
+        revision = revision_of(claim, writer.subject)
+        model = model_folder(claim.spec["model"], revision, slot.settings, writer.event, check)
+        desk = Desk(claim, folder, slot.blobs, check, writer.subject, writer.pass_over)
+        arguments = self._kind.arguments(desk, model)
+        check()
+        command = [*command_of(slot.settings, self._kind), *arguments]
         limits = Limits(file_bytes=slot.settings.max_file_bytes)
         runner = spawn(command, folder, limits, environment(folder))
         failpoint("run.spawned")
@@ -130,9 +136,10 @@ class Supervision:
         capture = LogCapture(runner.log, folder / LOG, self._slot.settings.max_log_bytes)
         inbox = Inbox(runner.reports, capture.note)
         uploader = Uploader(folder / "out", folder / SAVED, self._shelf.put, self._writer.checkpoint)
+        bounds = self._kind.bounds(self._claim, self._slot.settings)
         voices = Voices(inbox, Reporter(inbox, self._writer.write, uploader.offer), uploader)
         try:
-            stop, status = watch(runner, voices, self._wishes, self._bounds(), self._slot.settings)
+            stop, status = watch(runner, voices, self._wishes, bounds, self._slot.settings)
             capture.finish()
             stop = self._last_words(voices) or stop
         finally:
@@ -140,7 +147,7 @@ class Supervision:
             inbox.close()
             voices.reporter.give_up()
             uploader.give_up()
-        ending = Ending(status, inbox.failed, inbox.artifacts, self._owed(), runner.memory())
+        ending = Ending(status, inbox.failed, inbox.artifacts, self._kind.owed(self._claim), runner.memory())
         return Heard(stop, ending, capture.tail())
 
     def _last_words(self, voices: Voices) -> Stop | None:
@@ -183,6 +190,8 @@ class Supervision:
 
     def _tables(self, folder: Path) -> dict[str, Path]:
         """Write the metrics down: as we name them, and as readers of OpenAI's result files do."""
+        if not self._kind.has_metrics:
+            return {}
         rows = self._writer.metric_rows
         metrics_csv.write(folder / METRICS, metrics_csv.columns(rows()), rows())
         heads, keys = zip(*metrics_csv.results(rows()), strict=True)
@@ -199,18 +208,6 @@ class Supervision:
         except StoreError as fault:
             log.warning("run.log_not_stored", code=fault.code)
             return None
-
-    def _bounds(self) -> Bounds:
-        settings = self._slot.settings
-        minutes = self._claim.spec.get("resources", {}).get("max_minutes")
-        return Bounds(
-            stall=settings.stall_seconds,
-            first_step=settings.first_step_seconds,
-            run=None if minutes is None else max(minutes * 60.0 - self._claim.ran_seconds, 0.0),
-        )
-
-    def _owed(self) -> tuple[str, ...]:
-        return ("model",) if self._claim.spec.get("method") == "full" else ("adapter",)
 
 
 def _judged_fault(fault: Exception) -> Verdict:

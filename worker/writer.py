@@ -14,6 +14,7 @@ from neftune_store import runs
 from neftune_store.checkpoints import Checkpoint, CheckpointFile
 from neftune_store.claims import Claim
 from neftune_store.db import unit_of_work
+from neftune_store.exports import Subject, subject_of
 from neftune_store.metrics import metrics_after
 from worker.metrics_csv import Row
 from worker.reporter import Batch
@@ -58,6 +59,11 @@ class RunWriter:
         """Go on from the place before this one."""
         with unit_of_work(self._engine) as session:
             runs.pass_over_checkpoint(session, self._claim, checkpoint)
+
+    def subject(self, kind: str) -> Subject:
+        """Give what the job that this one is about has left."""
+        with unit_of_work(self._engine) as session:
+            return subject_of(session, self._claim, kind)
 
     def metric_rows(self) -> Iterator[Row]:
         """Give the job's metrics in the order of their steps, page by page."""

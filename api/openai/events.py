@@ -8,7 +8,7 @@ from pydantic import ConfigDict
 
 from api.deps import Jobs, Reader, Tx
 from api.openai.envelope import ROOT
-from api.openai.ids import native_job, ours, seconds, tail
+from api.openai.ids import TRAIN, native_job, ours, seconds, tail
 from api.openai.names import tuned_checkpoint
 from api.openai.pages import After, OpenAIPage, OpenAIPageBetween, between, refusals
 from api.schemas import Schema
@@ -96,16 +96,18 @@ class FineTuningCheckpoint(Schema):
 
 
 @router.get("/events", summary="List what happened to a fine-tuning job", responses=refusals(400, 401, 404))
-def list_events(
+def list_events(  # noqa: PLR0913, PLR0917 - each thing a request carries, by name
     who: Reader,
     tx: Tx,
+    jobs: Jobs,
     ftjob: str,
     after: After = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 20,
 ) -> OpenAIPage[FineTuningEvent]:
     """List facts and metrics, newest first."""
     before = _place(ftjob, after) if after is not None else None
-    found = story_before(tx, who.project_id, native_job(ftjob), before, limit + 1)
+    job = jobs.get(who.project_id, native_job(ftjob), TRAIN)
+    found = story_before(tx, who.project_id, job.id, before, limit + 1)
     data = [FineTuningEvent.of(ftjob, item) for item in found[:limit]]
     return OpenAIPage(data=data, has_more=len(found) > limit)
 
@@ -120,7 +122,7 @@ def list_checkpoints(  # noqa: PLR0913, PLR0917 - each thing a request carries, 
     limit: Annotated[int, Query(ge=1, le=200)] = 10,
 ) -> OpenAIPageBetween[FineTuningCheckpoint]:
     """List the checkpoints that are kept, the furthest first."""
-    job = jobs.get(who.project_id, native_job(ftjob))
+    job = jobs.get(who.project_id, native_job(ftjob), TRAIN)
     found = [FineTuningCheckpoint.of(job, one) for one in milestones(tx, who.project_id, job.id)]
     if after is not None:
         ids = [one.id for one in found]

@@ -5,6 +5,7 @@ What is no such id gives a native id that nobody has, and so reads like any othe
 
 from datetime import datetime
 
+TRAIN = "train"  # the one kind of job there is on this surface
 NOBODY = ""  # no ledger has it
 
 

@@ -10,7 +10,7 @@ from api.deps import PLAIN, Jobs, Reader, RingingJobs, RingingTx, Tx, Writer
 from api.models import Models
 from api.openai.create_body import CreateJob, asked
 from api.openai.envelope import ROOT
-from api.openai.ids import native_job, tail
+from api.openai.ids import TRAIN, native_job, tail
 from api.openai.job_object import FineTuningJob
 from api.openai.mapping import spec_of
 from api.openai.pages import After, OpenAIPage, refusals
@@ -18,7 +18,8 @@ from api.refusals import FileFaulty, FileNotFound, InvalidRequest
 from neftune_core.spec_faults import Fault
 from neftune_store.errors import FileUnknown
 from neftune_store.files import FileLedger
-from neftune_store.jobs import Job, JobFilter
+from neftune_store.jobs import Job, JobFilter, JobLedger
+from neftune_store.projects import Principal
 from neftune_store.repeats import Attempt, once
 from neftune_store.submit import sha256_of
 
@@ -65,7 +66,7 @@ async def metadata(request: Request) -> JobFilter:
             wanted[_plain(match["key"], 64)] = _plain(value, 512)
     if len(wanted) > 16 or (none and wanted):
         raise _unfit("metadata", "It should name at most 16 pairs, or be null")
-    return JobFilter(metadata=wanted if wanted or none else None)
+    return JobFilter(kind=TRAIN, metadata=wanted if wanted or none else None)
 
 
 @router.post(
@@ -121,25 +122,30 @@ def list_jobs(  # noqa: PLR0913, PLR0917 - each thing a request carries, by name
 @router.get("/{ftjob}", summary="Look at a fine-tuning job", responses=refusals(401, 404))
 def retrieve(request: Request, who: Reader, tx: Tx, jobs: Jobs, ftjob: str) -> FineTuningJob:
     """Tell where the job is."""
-    return _shown(request, tx, jobs.get(who.project_id, native_job(ftjob)))
+    return _shown(request, tx, jobs.get(who.project_id, native_job(ftjob), TRAIN))
 
 
 @router.post("/{ftjob}/cancel", summary="Cancel a fine-tuning job", responses=refusals(401, 403, 404, 409))
 def cancel(request: Request, who: Writer, tx: Tx, jobs: Jobs, ftjob: str) -> FineTuningJob:
     """Stop the job for good. The body, if any, is not read."""
-    return _shown(request, tx, jobs.cancel(who.project_id, native_job(ftjob)))
+    return _shown(request, tx, jobs.cancel(who.project_id, _tuning(jobs, who, ftjob)))
 
 
 @router.post("/{ftjob}/pause", summary="Pause a fine-tuning job", responses=refusals(401, 403, 404, 409))
 def pause(request: Request, who: Writer, tx: Tx, jobs: Jobs, ftjob: str) -> FineTuningJob:
     """Let the job rest until it is resumed. The body, if any, is not read."""
-    return _shown(request, tx, jobs.pause(who.project_id, native_job(ftjob)))
+    return _shown(request, tx, jobs.pause(who.project_id, _tuning(jobs, who, ftjob)))
 
 
 @router.post("/{ftjob}/resume", summary="Resume a fine-tuning job", responses=refusals(401, 403, 404, 409))
 def resume(request: Request, who: Writer, tx: RingingTx, jobs: RingingJobs, ftjob: str) -> FineTuningJob:
     """Queue a paused job again. The body, if any, is not read."""
-    return _shown(request, tx, jobs.resume(who.project_id, native_job(ftjob)))
+    return _shown(request, tx, jobs.resume(who.project_id, _tuning(jobs, who, ftjob)))
+
+
+def _tuning(jobs: JobLedger, who: Principal, ftjob: str) -> str:
+    """Give the native id of a job that trains; exports and the like are not of this surface."""
+    return jobs.get(who.project_id, native_job(ftjob), TRAIN).id
 
 
 def _shown(request: Request, tx: Session, job: Job) -> FineTuningJob:

@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from api.deps import Jobs, Reader, Tx, Writer
 from api.models import Models
 from api.openai.envelope import ROOT
-from api.openai.ids import seconds
+from api.openai.ids import TRAIN, seconds
 from api.openai.names import Tuned, organization, taken_apart, tuned_model
 from api.openai.pages import OpenAIPage, refusals
 from api.refusals import BaseModelKept, NotYet
@@ -53,8 +53,8 @@ def list_models(who: Reader, models: Models, jobs: Jobs) -> OpenAIPage[OpenAIMod
     tuned: list[OpenAIModel] = []
     cursor: str | None = None
     for _ in range(_MOST):
-        page = jobs.list(who.project_id, JobFilter(status=Status.SUCCEEDED), cursor, _PAGE)
-        tuned += [OpenAIModel.of(job) for job in page.items if job.kind == "train"]
+        page = jobs.list(who.project_id, JobFilter(kind=TRAIN, status=Status.SUCCEEDED), cursor, _PAGE)
+        tuned += [OpenAIModel.of(job) for job in page.items]
         cursor = page.next
         if cursor is None:
             break

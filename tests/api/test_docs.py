@@ -82,7 +82,7 @@ def test_every_code_is_explained(code: str) -> None:
 
 def test_no_code_is_explained_twice_or_without_being_there() -> None:
     explained = re.findall(r"\n### `([a-z_]+)`\n", (ROOT / "docs/errors.md").read_text())
-    of_jobs = {"worker_crashed", "host_oom"}  # told by the supervisor
+    of_jobs = {"worker_crashed", "host_oom", "adapter_corrupt"}  # told by the supervisor
     assert sorted(explained) == sorted(CODES | of_jobs)
 
 

@@ -41,7 +41,10 @@ OF_ONE = [
 
 KINDS = ("job", "ds", "wh", "key", "prj")
 # What is looked at before the id.
-BODIES = {"/v1/uploads/{upload}/complete": {"part_ids": ["part_x"]}}
+BODIES: dict[str, object] = {
+    "/v1/uploads/{upload}/complete": {"part_ids": ["part_x"]},
+    "/jobs/{job_id}/export": {"kind": "merged"},
+}
 
 
 def with_ids(  # noqa: PLR0917 - one id of each kind

@@ -50,13 +50,40 @@ def tune(client: httpx.Client, body: bytes, **spec: object) -> dict:
     submitted = client.post("/jobs", json=asked)
     assert submitted.status_code == 201, submitted.text
     job = submitted.json()
+    job = ended_well(client, job)
+    was_run_as_asked(client, job, asked, uploaded.json()["sha256"])
+    return job
+
+
+def ended_well(client: httpx.Client, job: dict) -> dict:
+    """Wait for the job's end, which has to be a good one."""
     end = time.monotonic() + 240
     while job["status"] in {"queued", "running"} and time.monotonic() < end:
         time.sleep(0.3)
         job = client.get(f"/jobs/{job['id']}").json()
     assert job["status"] == "succeeded", (job["error"], client.get(f"/jobs/{job['id']}/log").text)
-    was_run_as_asked(client, job, asked, uploaded.json()["sha256"])
     return job
+
+
+def merges_into_what_base_and_adapter_compute(client: httpx.Client, job: dict, adapter: Path) -> None:
+    """Have it merged, load that as anybody would, and hold it against adapter and base in full precision."""
+    asked = client.post(f"/jobs/{job['id']}/export", json={"kind": "merged"})
+    assert asked.status_code == 201, asked.text
+    export = ended_well(client, asked.json())
+    proof = client.get(f"/jobs/{export['id']}/record").json()["proof"]
+    assert proof["stored_difference"] <= proof["stored_tolerance"]
+    into = adapter.parent / "exported"
+    merged = download(client, job, "merged", into)
+    assert {path.suffix for path in merged.iterdir()} == {".json", ".safetensors", ".jinja", ".md"}
+    record = client.get(f"/jobs/{job['id']}/record").json()
+    full = {"probe": {**record["probe"], "dtype": "float32", "quantization": None}}
+    apart = in_plain_peft(full, BASE, adapter, into)
+    plain = in_plain_peft(full, merged, None, into)
+    assert plain["ours"] == []
+    assert plain["base"] == pytest.approx(apart["tuned"], abs=1e-5)
+    assert plain["base"] != pytest.approx(apart["base"], abs=1e-2)
+    again = client.post(f"/jobs/{job['id']}/export", json={"kind": "merged"})
+    assert (again.status_code, again.json()["id"]) == (200, export["id"])
 
 
 def was_run_as_asked(client: httpx.Client, job: dict, asked: dict, sha256: str) -> None:
@@ -129,6 +156,13 @@ def test_a_lora_job_on_alpaca_rows_learns_and_its_adapter_loads_in_plain_peft(cl
     assert plain["base"] == pytest.approx(record["probe"]["base_logits"], abs=1e-5)
     assert plain["tuned"] == pytest.approx(record["probe"]["tuned_logits"], abs=1e-5)
     assert plain["tuned"] != pytest.approx(plain["base"], abs=1e-2)
+    merges_into_what_base_and_adapter_compute(client, job, adapter)
+
+
+@pytest.mark.long  # another training and merge; the base here is the one that must not be merged into
+def test_a_qlora_job_is_merged_into_the_base_in_full_precision(client, tmp_path):
+    job = tune(client, rows.alpaca(), method="qlora", alpha=10, training={**FEW, "learning_rate": 2e-3})
+    merges_into_what_base_and_adapter_compute(client, job, download(client, job, "adapter", tmp_path))
 
 
 def test_a_qlora_job_trains_on_the_base_that_plain_peft_quantises(client, tmp_path):

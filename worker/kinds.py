@@ -1,0 +1,124 @@
+"""What a run of each kind of job is: the runner's verb, what it reads, what it owes, what we add to it.
+
+Claim, lease, watch, publish and settle are the same for all of them. A new kind is an entry in ``KINDS``.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from neftune_store.blobs import Blobs
+from neftune_store.checkpoints import Checkpoint, CheckpointFile
+from neftune_store.claims import Claim
+from neftune_store.errors import BlobNotFound, NotFound
+from neftune_store.exports import Subject
+from worker.checkpoints import Damaged, fetch_file, restore
+from worker.errors import AdapterCorrupt, SubjectGone, UnknownKind
+from worker.inputs import Check, lay_out, write_json
+from worker.settings import WorkerSettings
+from worker.stop import Bounds
+
+ADAPTER = "adapter"
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What is at hand when a run's inputs are laid out."""
+
+    claim: Claim
+    folder: Path
+    blobs: Blobs
+    check: Check
+    subject: Callable[[str], Subject]  # what the job that this one is about has left
+    pass_over: Callable[[Checkpoint], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of job, as its supervisor sees it."""
+
+    verb: str
+    arguments: Callable[[Desk, Path], list[str]]  # the runner's, once all of it lies in the folder
+    owed: Callable[[Claim], tuple[str, ...]]  # the artifacts of which one has to be there
+    bounds: Callable[[Claim, WorkerSettings], Bounds]
+    has_metrics: bool
+
+
+def kind_of(claim: Claim) -> Kind:
+    """Give the kind of a claimed job; one that this worker has not learnt is left to others."""
+    if claim.kind not in KINDS:
+        raise UnknownKind
+    return KINDS[claim.kind]
+
+
+def command_of(settings: WorkerSettings, kind: Kind) -> list[str]:
+    """Give the runner's command for this kind; the setting may end in the verb of training, as ever."""
+    *command, last = settings.runner
+    return [*command, kind.verb] if last == KINDS["train"].verb else [*settings.runner, kind.verb]
+
+
+def revision_of(claim: Claim, subject: Callable[[str], Subject]) -> str | None:
+    """Give the revision of the base: of one that was trained on already, the very commit."""
+    asked: str | None = claim.spec.get("revision")
+    if claim.of_job is None:
+        return asked
+    model = subject(ADAPTER).record.get("model")
+    commit = model.get("commit") if isinstance(model, dict) else None
+    return commit if isinstance(commit, str) else asked
+
+
+# Training
+
+
+def _training(desk: Desk, model: Path) -> list[str]:
+    inputs = lay_out(desk.claim, model, desk.folder, desk.blobs, desk.check)
+    restore(desk.claim.checkpoints, desk.folder / "out", desk.blobs, desk.check, desk.pass_over)
+    return inputs.arguments(desk.folder / "out")
+
+
+def _trained(claim: Claim) -> tuple[str, ...]:
+    return ("model",) if claim.spec.get("method") == "full" else (ADAPTER,)
+
+
+def _steps(claim: Claim, settings: WorkerSettings) -> Bounds:
+    minutes = claim.spec.get("resources", {}).get("max_minutes")
+    return Bounds(
+        stall=settings.stall_seconds,
+        first_step=settings.first_step_seconds,
+        run=None if minutes is None else max(minutes * 60.0 - claim.ran_seconds, 0.0),
+    )
+
+
+# Exporting
+
+
+def _exporting(desk: Desk, model: Path) -> list[str]:
+    try:
+        subject = desk.subject(ADAPTER)
+    except NotFound as fault:
+        raise SubjectGone from fault
+    record = write_json(desk.folder / "of-job.json", subject.record)
+    adapter = desk.folder / ADAPTER
+    for artifact in subject.files:
+        name = artifact.name.removeprefix(f"{ADAPTER}/")
+        file = CheckpointFile(name, artifact.sha256, artifact.bytes, artifact.blob_key)
+        try:
+            fetch_file(file, adapter / name, desk.blobs, desk.check)
+        except (BlobNotFound, Damaged) as fault:
+            raise AdapterCorrupt from fault
+    return [str(record), str(adapter), str(desk.folder / "out"), "--model-dir", str(model)]
+
+
+def _merged(_claim: Claim) -> tuple[str, ...]:
+    return ("merged",)
+
+
+def _phases(_claim: Claim, settings: WorkerSettings) -> Bounds:
+    """An export has no steps: each of its few words may take as long as loading a model."""
+    return Bounds(stall=settings.first_step_seconds, first_step=settings.first_step_seconds)
+
+
+KINDS = {
+    "train": Kind("run", _training, _trained, _steps, has_metrics=True),
+    "export": Kind("export", _exporting, _merged, _phases, has_metrics=False),
+}
