@@ -31,6 +31,7 @@ from neftune_core.plan import Plan, schedule, training_rows
 from neftune_core.spec import JobSpec
 from neftune_store.datasets import Dataset, DatasetLedger
 from neftune_store.jobs import JobLedger
+from neftune_store.secrets import check_known
 
 
 async def rehearsal(
@@ -72,6 +73,8 @@ def _known(spec: JobSpec, project_id: str, session: Session) -> tuple[Dataset, S
     dataset = datasets.get(project_id, spec.dataset)
     if spec.validation.dataset is not None:
         datasets.get(project_id, spec.validation.dataset)
+    if spec.hub_token is not None:
+        check_known(session, project_id, spec.hub_token.secret)
     return dataset, JobLedger(session).speeds(project_id, spec.model, spec.method)
 
 

@@ -21,7 +21,7 @@ from api.problems import problem, told
 from api.refusals import ApiError, BadRange
 from neftune_core.errors import CoreError, ModelError
 from neftune_core.spec_faults import FAULTS_TOLD
-from neftune_store.errors import StoreError
+from neftune_store.errors import SecretUnknown, StoreError
 
 log = structlog.get_logger()
 
@@ -94,6 +94,10 @@ STATUSES: Mapping[str, int] = {
     "job_not_succeeded": 409,
     "nothing_to_merge": 409,
     "job_in_use": 409,
+    "too_many_secrets": 409,
+    "secrets_off": 409,
+    "secret_unknown": 422,
+    "secret_unreadable": 409,
     "conflict": 409,
     "lease_lost": 409,
     "intent_changed": 409,
@@ -220,6 +224,8 @@ def _errors(error: Exception) -> list[dict[str, Any]]:
             ]
         case ModelError():
             return [{"loc": ["model"], "code": error.code, "msg": str(error)}]
+        case SecretUnknown():
+            return [{"loc": ["hub_token", "secret"], "code": error.code, "msg": str(error)}]
         case CoreError():
             return [
                 {"line": fault.line, "code": fault.code, "msg": fault.msg, "path": fault.path}

@@ -27,6 +27,7 @@ from api import (
     projects,
     queue,
     readouts,
+    secrets,
     session,
     stream,
     streams,
@@ -47,6 +48,7 @@ from neftune_store.blobs import Blobs
 from neftune_store.db import make_engine
 from neftune_store.ringer import Ringer
 from neftune_store.s3 import SignedUrls
+from neftune_store.sealing import Sealer
 
 _STREAM_THREADS = 4
 _BESIDE_TURNS = _STREAM_THREADS + 1  # connections of those who don't wait for a turn: streams and readiness
@@ -69,6 +71,7 @@ _ROUTERS = (
     session.router,
     usage.router,
     audit.router,
+    secrets.router,
     health.router,
     *openai_routes.ROUTERS,
 )
@@ -113,6 +116,7 @@ def _equip(app: FastAPI, settings: ApiSettings) -> None:
     state.blobs = Blobs.open(settings)
     state.signed_urls = SignedUrls.open(settings, settings.s3_public_endpoint_url)
     state.catalog = Catalog(settings.models_dirs, settings.allowed_models, settings.hub, settings.model_cache)
+    state.sealer = Sealer.of(settings.secret_keys())
     state.ringer = Ringer.of(settings.redis_url)
     state.wrong_keys = WrongKeys(settings.wrong_keys_per_minute)
     state.rates = Rates(settings.rate_per_minute)

@@ -30,6 +30,7 @@ VAULT: Mapping[str, Callable[[], str]] = {
     "s3_access_key": _token,
     "s3_secret_key": _token,
     "api_key": _api_key,
+    "secret_key": _token,
 }
 
 
@@ -71,6 +72,7 @@ def hand_out(root: Path, known: Mapping[str, str]) -> None:
         "REDIS_URL": f"redis://:{known['redis_password']}@redis:6379/0",
         "AWS_ACCESS_KEY_ID": known["s3_access_key"],
         "AWS_SECRET_ACCESS_KEY": known["s3_secret_key"],
+        "NEFTUNE_SECRET_KEY": known["secret_key"],
     }
     for name, value in service.items():
         write_once(root / "api" / name, value, APP)

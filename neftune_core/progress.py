@@ -39,6 +39,7 @@ _DECIDES_NO_WEIGHT: dict[str, Any] = {
     "tags": True,
     "metadata": True,
     "resources": True,
+    "hub_token": True,
     "training": {"save_every", "keep_checkpoints"},
 }
 _SAME_BASE = {"fp32": 1e-3, "bf16": 5e-2}  # of the largest logit; kernels differ between machines

@@ -16,6 +16,7 @@ SEED_MAX = 2**31 - 1
 ALPHA_UNUSUAL = 15.0  # the largest strength in the paper
 
 MODEL_ID = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,95}/[A-Za-z0-9][A-Za-z0-9_.-]{0,95}$"
+KEPT_NAME = r"^[A-Za-z][A-Za-z0-9_.-]{0,63}$"
 DURATION = r"^[1-9][0-9]{0,5}[smh]$"
 DISPLAY = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]*$"
 
@@ -200,12 +201,22 @@ class ResourcesSpec(Spec):
         return self
 
 
+class SecretRef(Spec):
+    """A secret by its name; its value never stands in a spec."""
+
+    secret: Annotated[str, StringConstraints(pattern=KEPT_NAME)]
+
+
 class JobSpec(Spec):
     """What was asked. Only ``model``, ``dataset`` and ``alpha`` matter to most users."""
 
     name: Annotated[str, StringConstraints(max_length=120, pattern=DISPLAY)] | None = None
     model: ModelId
     revision: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")] | None = None
+    hub_token: Annotated[
+        SecretRef | None,
+        Field(description="For a gated model: the name of the project's secret to fetch it with."),
+    ] = None
     dataset: Annotated[str, Field(min_length=1, max_length=128)]
     validation: ValidationSpec = ValidationSpec()
     alpha: Alpha = 5.0

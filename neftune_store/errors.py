@@ -7,6 +7,7 @@
     │   ├── ArtifactNotFound        not_found
     │   ├── RecordNotFound          not_found
     │   ├── WebhookNotFound         not_found
+    │   ├── SecretNotFound          not_found
     │   ├── FileUnknown             not_found
     │   ├── UploadUnknown           not_found
     │   ├── KeyUnknown              not_found
@@ -25,8 +26,12 @@
     │   ├── JobNotSucceeded         job_not_succeeded
     │   ├── NothingToMerge          nothing_to_merge
     │   ├── JobInUse                job_in_use
+    │   ├── TooManySecrets          too_many_secrets
+    │   ├── SecretsOff              secrets_off
     │   └── InvalidMove             invalid_move
     ├── JobDeleted                  job_deleted
+    ├── SecretUnknown               secret_unknown
+    ├── SecretUnreadable            secret_unreadable
     ├── QueueFull                   queue_full
     ├── QuotaExceeded               quota_exceeded
     ├── UploadMismatch              upload_mismatch
@@ -84,6 +89,13 @@ class ArtifactNotFound(NotFound):
 
     def __init__(self) -> None:
         super().__init__("The job has no such artifact; list its artifacts for the names.")
+
+
+class SecretNotFound(NotFound):
+    """No secret of this name in this project."""
+
+    def __init__(self) -> None:
+        super().__init__("No such secret in this project; GET /secrets lists the names.")
 
 
 class FileUnknown(NotFound):
@@ -255,6 +267,26 @@ class JobInUse(Conflict):
         super().__init__("An export of this job has not ended; wait for it or cancel it first.")
 
 
+class TooManySecrets(Conflict):
+    """The project has as many secrets as it may."""
+
+    code = "too_many_secrets"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"The project already has {limit} secrets; delete one first.")
+
+
+class SecretsOff(Conflict):
+    """There is no key to seal or open secrets with."""
+
+    code = "secrets_off"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This service keeps no secrets: its operator has to set NEFTUNE_SECRET_KEY for api and worker."
+        )
+
+
 class JobDeleted(StoreError):
     """The job this Idempotency-Key made was deleted."""
 
@@ -278,6 +310,27 @@ class TooManyOpenUploads(StoreError):
 
     def __init__(self, limit: int) -> None:
         super().__init__(f"The project already has {limit} unfinished uploads; complete or cancel some.")
+
+
+class SecretUnknown(StoreError):
+    """A spec names a secret that the project does not have."""
+
+    code = "secret_unknown"
+
+    def __init__(self) -> None:
+        super().__init__("The project has no secret of this name; put it under /secrets first.")
+
+
+class SecretUnreadable(StoreError):
+    """No key of this installation opens a secret, or its row was tampered with."""
+
+    code = "secret_unreadable"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The secret was sealed with a key that is not in NEFTUNE_SECRET_KEY; add that key behind the "
+            "first one, or put the secret anew."
+        )
 
 
 class QueueFull(StoreError):

@@ -10,6 +10,8 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from neftune_store.sealing import keys_in
+
 IDLE_SECONDS = 10.0  # idle_in_transaction_session_timeout, where a lease says nothing shorter
 
 
@@ -77,6 +79,12 @@ class StoreSettings(BaseSettings):
         (), description="Patterns of hosts that webhooks may have although their address is not public."
     )
 
+    neftune_secret_key: SecretStr | None = Field(
+        None,
+        description="32 random bytes in base64, to encrypt secrets with; of several, comma-separated, the "
+        "first encrypts. Without it no secrets are kept.",
+    )
+
     allowed_models: Patterns = Field((), description="Patterns of model ids that may be used.")
     models_dirs: Paths = Field((), description="Folders with models as <folder>/<org>/<name>.")
     hub: Annotated[bool, BeforeValidator(_on)] = Field(False, description="May models be fetched? on | off")
@@ -86,12 +94,23 @@ class StoreSettings(BaseSettings):
     max_dataset_rows: int = Field(2_000_000, ge=1, description="Most rows of an upload.")
     queue_limit: int = Field(100, ge=1, description="Queued jobs a project may have.")
 
+    @field_validator("neftune_secret_key")
+    @classmethod
+    def _whole_keys(cls, given: SecretStr | None) -> SecretStr | None:
+        if given is not None:
+            keys_in(given.get_secret_value())
+        return given
+
     @field_validator("storage_url")
     @classmethod
     def _known_storage(cls, url: str) -> str:
         if not url.startswith(("file:///", "s3://")):
             raise ValueError("it must start with file:/// or s3://")
         return url
+
+    def secret_keys(self) -> str | None:
+        """Give the keys that secrets are sealed with, as they were set."""
+        return None if self.neftune_secret_key is None else self.neftune_secret_key.get_secret_value()
 
     def idle_seconds(self) -> float:
         """Give the longest silence inside a transaction; its session has ended before the lease has."""

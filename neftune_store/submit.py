@@ -21,6 +21,7 @@ from neftune_store.journal import FRESH, Fact, write_down
 from neftune_store.lifecycle import READ_ROWS
 from neftune_store.models import IdempotencyKeyRow, JobRow
 from neftune_store.quotas import check_queue
+from neftune_store.secrets import check_known
 from neftune_store.takeover import Inheritance
 
 
@@ -59,6 +60,8 @@ def submit(  # noqa: PLR0913 - what was asked, by whom, and under which limit
     check_queue(session, project_id, queue_limit)
     if origin.kind in READ_ROWS:
         _hold_datasets(session, project_id, spec)
+        if spec.hub_token is not None:
+            check_known(session, project_id, spec.hub_token.secret)
     values = {
         "id": job_id,
         "project_id": project_id,

@@ -1,7 +1,7 @@
 """The folder in which everything lies, held by one instance at a time.
 
     lock                 held while an instance runs, and who it is
-    secrets/             the API key and the database's password, mode 0600
+    secrets/             the API key, the database's password and the key of users' secrets, mode 0600
     postgres/ redis/     data, sockets
     blobs/ models/ work/ datasets and artifacts; base models as <org>/<name>; running jobs
     logs/                one file for each process
@@ -15,6 +15,7 @@ import json
 import os
 import stat
 from pathlib import Path
+from secrets import token_urlsafe
 from typing import Self
 
 from neftune_store.projects import new_key
@@ -74,6 +75,13 @@ class Home:
             return preset
         if not path.exists():
             write_secret(path, new_key())
+        return path.read_text().strip()
+
+    def secret_key(self) -> str:
+        """The key that users' secrets are sealed with: made once. Who loses it has to put them anew."""
+        path = self.folder("secrets") / "secret-key"
+        if not path.exists():
+            write_secret(path, token_urlsafe(32))
         return path.read_text().strip()
 
     def announce(self, url: str) -> None:

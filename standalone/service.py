@@ -115,6 +115,7 @@ class Service:
             "HUB": settings.hub,
             "MODEL_CACHE": str(settings.model_cache or home.folder("model-cache")),
             "WORK_DIR": str(home.folder("work")),
+            "NEFTUNE_SECRET_KEY": env.get("NEFTUNE_SECRET_KEY") or home.secret_key(),
             "SPOOL_DIR": str(home.folder("spool")),
             "TMPDIR": str(home.folder("tmp")),
             "HOST": settings.host,

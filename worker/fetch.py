@@ -156,9 +156,11 @@ def explained(fault: Exception, model: str) -> CoreError:
         case CoreError():
             return fault
         case GatedRepoError():
-            return ModelNotAvailable(f"{model} is gated; the operator's token has no access to it.")
+            return ModelNotAvailable(f"{model} is gated; the token it is asked for with has no access to it.")
         case RepositoryNotFoundError() | DisabledRepoError():
-            return ModelNotAvailable(f"The hub has no model {model} that the operator's token may read.")
+            return ModelNotAvailable(
+                f"The hub has no model {model} that the token it is asked for with may read."
+            )
         case RevisionNotFoundError():
             return ModelNotAvailable(f"The hub has no such revision of {model}.")
         case HfHubHTTPError():

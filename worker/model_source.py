@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -30,27 +31,46 @@ PASSED_ON = (
 LONGEST_LINE = 64 * 1024
 
 
-def model_folder(
-    model: str, revision: str | None, settings: WorkerSettings, tell: Tell, check: Check
-) -> Path:
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A base model, and with whose token it is asked for."""
+
+    model: str
+    revision: str | None
+    owner: str | None = None  # the project whose token it is; None: the operator's, for everybody
+    token: Callable[[], str] | None = None  # asked for only where something has to be fetched
+
+
+def model_folder(wanted: Wanted, settings: WorkerSettings, tell: Tell, check: Check) -> Path:
     """Give the local folder of the job's model, fetching it if that is allowed and needed."""
-    catalog = Catalog(settings.models_dirs, settings.allowed_models, settings.hub, settings.model_cache)
+    model, revision = wanted.model, wanted.revision
+    cache = _cache(wanted, settings)
+    catalog = Catalog(settings.models_dirs, settings.allowed_models, settings.hub, cache)
     found = catalog.find(model, revision) if catalog.allowed(model) else None
     if found is None:
         catalog.check(model, revision)  # refuses what may not be fetched
-        found = _fetched(model, revision, settings, tell, check)
+        found = _fetched(wanted, cache, settings, tell, check)
     inspect_model(found)
     return found
 
 
-def _fetched(model: str, revision: str | None, settings: WorkerSettings, tell: Tell, check: Check) -> Path:
-    if not settings.hub or settings.model_cache is None:
+def _cache(wanted: Wanted, settings: WorkerSettings) -> Path | None:
+    """What a project may read with its own token is not for the others: it has a cache of its own."""
+    if settings.model_cache is None or wanted.owner is None:
+        return settings.model_cache
+    return settings.model_cache / "projects" / wanted.owner
+
+
+def _fetched(wanted: Wanted, cache: Path | None, settings: WorkerSettings, tell: Tell, check: Check) -> Path:
+    model, revision = wanted.model, wanted.revision
+    if not settings.hub or cache is None:
         raise ModelNotAvailable(f"{model} is not at hand and no hub may be asked; see GET /models.")
+    environ = _environment(settings, None if wanted.token is None else wanted.token())
     tell("model.fetching", {"model": model, "revision": revision})
-    command = [sys.executable, "-m", "worker.fetch", model, str(settings.model_cache)]
+    command = [sys.executable, "-m", "worker.fetch", model, str(cache)]
     child = subprocess.Popen(  # noqa: S603 - our own module, arguments checked by JobSpec
         command if revision is None else [*command, "--revision", revision],
-        env=_environment(settings),
+        env=environ,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,  # a library's traceback may hold a signed URL
@@ -106,9 +126,11 @@ def _outcome(last: Mapping[str, Any] | None, tell: Tell) -> Path:
     return Path(last["path"])
 
 
-def _environment(settings: WorkerSettings) -> dict[str, str]:
-    """The fetcher holds the hub's token, and no other secret."""
+def _environment(settings: WorkerSettings, given: str | None) -> dict[str, str]:
+    """The fetcher holds one token for the hub, the job's or the operator's, and no other secret."""
     passed = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-    token = {} if settings.hf_token is None else {"HF_TOKEN": settings.hf_token.get_secret_value()}
+    operators = None if settings.hf_token is None else settings.hf_token.get_secret_value()
+    held = given or operators
+    token = {} if held is None else {"HF_TOKEN": held}
     endpoint = {} if settings.hf_endpoint is None else {"HF_ENDPOINT": settings.hf_endpoint}
     return {"PATH": os.defpath, **passed, **token, **endpoint}

@@ -9,6 +9,7 @@ import errno
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -17,8 +18,9 @@ from structlog.contextvars import bound_contextvars
 from neftune_core.errors import CoreError
 from neftune_core.failpoint import failpoint
 from neftune_store.claims import Claim
-from neftune_store.errors import LeaseLost, StoreError
+from neftune_store.errors import LeaseLost, SecretsOff, SecretUnknown, SecretUnreadable, StoreError
 from neftune_store.files import RESULTS
+from neftune_store.sealing import Sealer
 from worker import metrics_csv
 from worker.checkpoints import Uploader
 from worker.claim import Held, Slot
@@ -27,7 +29,7 @@ from worker.heartbeat import Heart
 from worker.inbox import Inbox
 from worker.kinds import Desk, Kind, command_of, kind_of, revision_of
 from worker.logs import LogCapture
-from worker.model_source import model_folder
+from worker.model_source import Wanted, model_folder
 from worker.publish import Publisher, Result, Shelf
 from worker.reporter import Reporter
 from worker.runner import Limits, Runner, environment, spawn
@@ -120,8 +122,7 @@ class Supervision:
         """Bring in what the runner reads, and start it."""
         claim, slot = self._claim, self._slot
         check, writer = self._wishes.check, self._writer
-        revision = revision_of(claim, writer.subject)
-        model = model_folder(claim.spec["model"], revision, slot.settings, writer.event, check)
+        model = model_folder(self._wanted(), slot.settings, writer.event, check)
         desk = Desk(claim, folder, slot.blobs, check, writer.subject, writer.pass_over)
         arguments = self._kind.arguments(desk, model)
         check()
@@ -130,6 +131,18 @@ class Supervision:
         runner = spawn(command, folder, limits, environment(folder))
         failpoint("run.spawned")
         return runner
+
+    def _wanted(self) -> Wanted:
+        """Name the base; the token is opened where it is needed, and goes to the fetcher alone."""
+        claim, settings = self._claim, self._slot.settings
+        model, revision = claim.spec["model"], revision_of(claim, self._writer.subject)
+        token = claim.spec.get("hub_token")
+        if token is None:
+            return Wanted(model, revision)
+        sealer = Sealer.of(settings.secret_keys())
+        return Wanted(
+            model, revision, claim.project_id, partial(self._writer.secret, sealer, token["secret"])
+        )
 
     def _heard(self, runner: Runner, folder: Path) -> Heard:
         """Hear the runner to its end; nothing of it lives when this returns."""
@@ -219,7 +232,7 @@ def _judged_fault(fault: Exception) -> Verdict:
             return Verdict(Move.LEAVE)
         case WorkerError() | CoreError() | StoreError() if fault.retryable:
             return give_back("infra", fault.code, str(fault))
-        case WorkerError() | CoreError():
+        case WorkerError() | CoreError() | SecretUnknown() | SecretUnreadable() | SecretsOff():
             return failure(fault.code, str(fault))
         case OSError() if fault.errno in (errno.ENOSPC, errno.EDQUOT):
             return failure("disk_full_work", "The worker's disk is full; free some space and submit again.")

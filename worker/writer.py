@@ -16,6 +16,8 @@ from neftune_store.claims import Claim
 from neftune_store.db import unit_of_work
 from neftune_store.exports import Subject, subject_of
 from neftune_store.metrics import metrics_after
+from neftune_store.sealing import Sealer
+from neftune_store.secrets import SecretLedger
 from worker.metrics_csv import Row
 from worker.reporter import Batch
 
@@ -64,6 +66,11 @@ class RunWriter:
         """Give what the job that this one is about has left."""
         with unit_of_work(self._engine) as session:
             return subject_of(session, self._claim, kind)
+
+    def secret(self, sealer: Sealer, name: str) -> str:
+        """Open a secret of the job's project."""
+        with unit_of_work(self._engine) as session:
+            return SecretLedger(session, sealer).open(self._claim.project_id, name)
 
     def metric_rows(self) -> Iterator[Row]:
         """Give the job's metrics in the order of their steps, page by page."""

@@ -31,13 +31,16 @@ def all_routes() -> list[tuple[str, str]]:
 
 ROUTES = all_routes()
 CLOSED = [(method, path) for method, path in ROUTES if path not in OPEN]
-# Those that answer 501 whatever is asked know no ids, and one is for operators alone, who know all.
+# Those that answer 501 whatever is asked know no ids; the names of secrets are each project's own; and quotas
+# are for operators alone, who know all.
+KNOW_NO_IDS = ("/permissions", "/secrets/")
 OF_ONE = [
     (method, path)
     for method, path in CLOSED
-    if "{" in path and "/permissions" not in path and (method, path) != ("PATCH", "/projects/{project_id}")
+    if "{" in path
+    and not any(one in path for one in KNOW_NO_IDS)
+    and (method, path) != ("PATCH", "/projects/{project_id}")
 ]
-
 
 KINDS = ("job", "ds", "wh", "key", "prj")
 # What is looked at before the id.
@@ -60,6 +63,7 @@ def with_ids(  # noqa: PLR0917 - one id of each kind
         "{permission}", "cp_x"
     )
     filled = filled.replace("{webhook_id}", webhook_id).replace("{name:path}", "adapter")
+    filled = filled.replace("/secrets/{name}", "/secrets/hub")
     assert "{" not in filled
     return filled
 

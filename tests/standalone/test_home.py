@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from neftune_store.sealing import keys_in
 from standalone.errors import HomeBusy, HomeUnusable
 from standalone.home import Home
 from standalone.settings import StandaloneSettings
@@ -52,6 +53,15 @@ def test_a_key_is_made_once_and_is_for_this_user_only(home: Path) -> None:
     assert len(key) == 47
     assert mode(home / "secrets" / "api-key") == 0o600
     assert mode(home / "secrets") == 0o700
+
+
+def test_the_key_of_secrets_is_made_once_and_is_for_this_user_only(home: Path) -> None:
+    with Home(home) as opened:
+        key = opened.secret_key()
+    with Home(home) as opened:
+        assert opened.secret_key() == key
+    assert [len(one) for one in keys_in(key)] == [32]
+    assert mode(home / "secrets" / "secret-key") == 0o600
 
 
 def test_the_first_preset_key_is_kept_and_a_later_one_only_used(home: Path) -> None:

@@ -1,5 +1,6 @@
 """Fetching a model from a hub on loopback: what comes, what is refused, who holds the token."""
 
+import base64
 import json
 import os
 import shutil
@@ -13,6 +14,12 @@ from typing import Any
 import psutil
 import pytest
 
+from neftune_core.spec import JobSpec
+from neftune_store.bells import ring
+from neftune_store.db import unit_of_work
+from neftune_store.jobs import JobLedger
+from neftune_store.sealing import Sealer
+from neftune_store.secrets import SecretLedger
 from tests.fake_hub import COMMIT, Hub, serving
 from tests.worker_house import House, family
 
@@ -157,6 +164,58 @@ def test_a_job_on_a_model_of_the_hub_fetches_it_under_its_lease(hub: Hub, house:
     unknown = house.submit("steps=1", model="org/name", revision="v2")
     assert house.wait(unknown, "succeeded", "failed").error_code == "model_not_available"
     house.wait(house.submit("steps=1", model="org/name", revision="v1"), "succeeded")
+
+
+def test_a_job_fetches_a_gated_model_with_a_secret_of_its_project(hub: Hub, house: House) -> None:
+    # Given a hub that takes the project's token and not the operator's, and that token as a secret
+    hub.token, key = "hf_of_the_project", base64.b64encode(bytes(32)).decode()
+    with unit_of_work(house.engine) as session:
+        SecretLedger(session, Sealer.of(key)).put(house.project(), "gated", hub.token)
+    house.start(
+        HUB="on",
+        MODEL_CACHE=str(house.root / "cache"),
+        ALLOWED_MODELS="org/*",
+        HF_ENDPOINT=hub.url,
+        NEFTUNE_SECRET_KEY=key,
+    )
+    # When a job names it
+    named = {"model": "org/name", "hub_token": {"secret": "gated"}}
+    job = house.submit("steps=1 environ=1 inputs=1", **named)
+    house.wait(job, "succeeded")
+    # Then only the hub has seen it: not the runner, no row but the sealed one, no log
+    assert hub.tokens == {f"Bearer {hub.token}"}
+    told = json.dumps([fact.data for fact in house.facts(job)])
+    assert '{"secret": "gated"}' in told
+    assert hub.token not in told + house.logs() + house.log_tail(job)
+    # What it opened is in the cache of its project alone: without it the model is not at hand
+    other = house.submit("steps=1", model="org/name")
+    assert house.wait(other, "succeeded", "failed").error_code == "model_not_available"
+    # And a job whose secret is gone by then says so
+    with unit_of_work(house.engine) as session:
+        late = JobLedger(session).submit(
+            job.project_id, JobSpec.model_validate({**job.spec, "revision": "v1"})
+        )[0]
+        SecretLedger(session, Sealer.of(key)).delete(job.project_id, "gated")
+    ring(house.redis_url)
+    failed = house.wait(late, "succeeded", "failed")
+    assert (failed.status, failed.error_code) == ("failed", "secret_unknown")
+
+
+def test_a_secret_that_the_workers_key_does_not_open_is_told(hub: Hub, house: House) -> None:
+    sealed_with, workers = (base64.b64encode(bytes([fill]) * 32).decode() for fill in (1, 2))
+    with unit_of_work(house.engine) as session:
+        SecretLedger(session, Sealer.of(sealed_with)).put(house.project(), "gated", "hf_x")
+    house.start(
+        HUB="on",
+        MODEL_CACHE=str(house.root / "cache"),
+        ALLOWED_MODELS="org/*",
+        HF_ENDPOINT=hub.url,
+        NEFTUNE_SECRET_KEY=workers,
+    )
+    job = house.submit("steps=1", model="org/name", hub_token={"secret": "gated"})
+    failed = house.wait(job, "succeeded", "failed")
+    assert (failed.status, failed.error_code) == ("failed", "secret_unreadable")
+    assert hub.asked == []
 
 
 def test_without_a_hub_the_cache_gives_the_commit_that_was_asked_for_or_none(house: House) -> None:
