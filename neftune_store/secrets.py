@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import delete, func, literal_column, select, update
+from sqlalchemy import Boolean, delete, func, literal_column, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -42,7 +42,9 @@ class SecretLedger:
         made = new.on_conflict_do_update(
             index_elements=["project_id", "name"],
             set_={"sealed": sealed, "updated_at": func.clock_timestamp()},
-        ).returning(SecretRow.created_at, SecretRow.updated_at, literal_column("(xmax = 0)").label("is_new"))
+        ).returning(
+            SecretRow.created_at, SecretRow.updated_at, literal_column("(xmax = 0)", Boolean).label("is_new")
+        )
         row = self._session.execute(made).one()
         return Secret(name, row.created_at, row.updated_at), bool(row.is_new)
 
