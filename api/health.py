@@ -8,14 +8,17 @@ needed: jobs are accepted without it, and run when it is back.
 import socket
 import time
 from collections.abc import Callable, Mapping
+from typing import Literal
 from urllib.parse import urlsplit
 
 import anyio
 import anyio.to_thread
 import structlog
 from fastapi import APIRouter, Request, Response
+from pydantic import Field
 from sqlalchemy import Engine, text
 
+from api.schemas import Schema
 from neftune_store.blobs import Blobs
 from neftune_store.db import unit_of_work
 
@@ -27,6 +30,7 @@ _BOUND_S = 2.0
 _FRESH_S = 1.0
 
 Check = Callable[[], None]
+Told = dict[str, Literal["up", "down"]]
 
 
 class Readiness:
@@ -37,9 +41,9 @@ class Readiness:
         self._bound_s = bound_s
         self._lock = anyio.Lock()
         self._threads = anyio.CapacityLimiter(8)
-        self._told: tuple[float, dict[str, str]] | None = None
+        self._told: tuple[float, Told] | None = None
 
-    async def ask(self) -> dict[str, str]:
+    async def ask(self) -> Told:
         """Tell of each dependency whether it is up or down."""
         async with self._lock:
             if self._told is None or time.monotonic() - self._told[0] > _FRESH_S:
@@ -47,8 +51,8 @@ class Readiness:
                 self._told = (time.monotonic(), told)  # the time of the answer: who waited meanwhile takes it
             return self._told[1]
 
-    async def _ask_all(self) -> dict[str, str]:
-        told = dict.fromkeys(self._checks, "down")
+    async def _ask_all(self) -> Told:
+        told: Told = dict.fromkeys(self._checks, "down")
 
         async def ask(name: str, check: Check) -> None:
             try:
@@ -94,18 +98,37 @@ def _expect_answer(line: socket.socket) -> None:
         raise ConnectionError
 
 
+class Alive(Schema):
+    """The process is there."""
+
+    status: Literal["ok"] = "ok"
+
+
+class Ready(Schema):
+    """Whether the service can do its work, and what of that is there."""
+
+    status: Literal["ready", "not_ready"]
+    dependencies: dict[str, Literal["up", "down"]] = Field(
+        description="By name; without redis jobs are accepted and wait."
+    )
+
+
 @router.get("/healthz", summary="Is the process alive?")
-async def healthz() -> dict[str, str]:
+async def healthz() -> Alive:
     """Answer as long as the process can."""
-    return {"status": "ok"}
+    return Alive()
 
 
-@router.get("/readyz", summary="Are the dependencies there?")
-async def readyz(request: Request, response: Response) -> dict[str, object]:
+@router.get(
+    "/readyz",
+    summary="Are the dependencies there?",
+    responses={503: {"model": Ready, "description": "A needed one is down"}},
+)
+async def readyz(request: Request, response: Response) -> Ready:
     """Tell which dependency is up; 503 while a needed one is down."""
     told = await request.app.state.readiness.ask()
     ready = all(told.get(name) == "up" for name in _NEEDED)
     if not ready:
         response.status_code = 503
         response.headers["retry-after"] = "2"
-    return {"status": "ready" if ready else "not_ready", "dependencies": told}
+    return Ready(status="ready" if ready else "not_ready", dependencies=told)

@@ -17,6 +17,10 @@ Send the key as `Authorization: Bearer <key>`. Refusals are problem details (RFC
 `code`; what was sent is never repeated."""
 
 
+_REFUSED = "Refused; `code` tells why, and errors.md what to do."
+OPEN = frozenset({"/healthz", "/readyz"})  # those that ask for no key
+
+
 def describe(app: FastAPI) -> dict[str, Any]:
     """Build the document once, and give it again."""
     if app.openapi_schema is None:
@@ -33,22 +37,57 @@ def _built(app: FastAPI) -> dict[str, Any]:
         schemas[body.__name__] = described
     schemas["Problem"] = problems.schema()
     schemas["OpenAIError"] = envelope.schema()
+    document["components"]["responses"] = {
+        "Problem": _refusal(problems.MEDIA_TYPE, "Problem"),
+        "OpenAIError": _refusal("application/json", "OpenAIError"),
+    }
     document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
     for path, item in document["paths"].items():
         for operation in item.values():
             _refine(path, operation)
+    for unused in ("HTTPValidationError", "ValidationError"):  # FastAPI's own way to refuse
+        schemas.pop(unused, None)
     document["components"]["schemas"] = dict(sorted(schemas.items()))
     return document
 
 
 def _refine(path: str, operation: dict[str, Any]) -> None:
-    if path not in {"/healthz", "/readyz"}:
+    responses = operation["responses"]
+    if path not in OPEN:
         operation["security"] = [{"key": []}]
-    # FastAPI describes its own 422; ours are problems like all others.
-    unfit = operation["responses"].get("422")
-    if unfit is not None:
-        if envelope.speaks(path):  # there it is a 400, described with the others
-            del operation["responses"]["422"]
-            return
-        unfit["description"] = "Problem details"
-        unfit["content"] = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    if envelope.speaks(path):
+        responses.pop("422", None)  # there it is a 400
+    refusals = {status for status in responses if status[0] in "45"} | _of_every_route(path)
+    told = "OpenAIError" if envelope.speaks(path) else "Problem"
+    responses.update(dict.fromkeys(refusals - _told_by_routes(responses), _ref("responses", told)))
+    operation["responses"] = dict(sorted(responses.items()))
+
+
+def _of_every_route(path: str) -> set[str]:
+    """List what is refused before a route is asked, or by what all routes ask first."""
+    found = {"400", "413", "415", "431"}  # the gate's
+    if path not in OPEN:
+        found |= {"401", "429", "503"}  # the key's
+    return found | ({"404"} if "{" in path else set())
+
+
+def _told_by_routes(responses: dict[str, Any]) -> set[str]:
+    """List refusals of another shape, such as what a service tells that is not ready."""
+    return {
+        status
+        for status, one in responses.items()
+        if status[0] in "45" and _told_as(one) not in {None, "Problem", "OpenAIError", "HTTPValidationError"}
+    }
+
+
+def _told_as(response: dict[str, Any]) -> str | None:
+    schemas = [one.get("schema", {}) for one in response.get("content", {}).values()]
+    return str(schemas[0].get("$ref", "inline")).rpartition("/")[2] if schemas else None
+
+
+def _ref(kind: str, name: str) -> dict[str, str]:
+    return {"$ref": f"#/components/{kind}/{name}"}
+
+
+def _refusal(media_type: str, name: str) -> dict[str, Any]:
+    return {"description": _REFUSED, "content": {media_type: {"schema": _ref("schemas", name)}}}

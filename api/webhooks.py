@@ -42,12 +42,16 @@ class WebhookSpec(BaseModel):
     def _plain(cls, url: str) -> str:
         if not url.isascii() or any(not "!" <= sign <= "~" for sign in url):
             raise ValueError("must be plain ASCII; encode what is not")
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+        except ValueError:  # whose words repeat what they are about
+            raise ValueError("must be an address that can be read, with a port from 1 to 65535") from None
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ValueError("must be http:// or https:// and name a host")
         if "@" in parts.netloc or parts.fragment:
             raise ValueError("must have neither a user nor a fragment")
-        if parts.port == 0:  # and one that is no port has raised here
+        if port == 0:
             raise ValueError("must name a port between 1 and 65535")
         return url
 
