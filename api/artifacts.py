@@ -31,6 +31,7 @@ router = APIRouter(prefix="/jobs/{job_id}", tags=["artifacts"])
 _RANGE = re.compile(r"bytes=(?P<first>[0-9]{0,18})-(?P<last>[0-9]{0,18})")
 _TEXT = "text/plain; charset=utf-8"
 _TAR = "application/x-tar"
+_CONTENT: dict[str, Any] = {"application/octet-stream": {}, _TAR: {}}
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,254}$"
 
 Name = Annotated[str, Path(description="Such as adapter, metrics.csv, checkpoint-100/state.json.")]
@@ -52,9 +53,9 @@ def list_artifacts(who: Reader, artifacts: Artifacts, job_id: JobId) -> Listing[
     summary="Download an artifact",
     response_class=Response,
     responses={
-        200: {"content": {"application/octet-stream": {}}},
-        206: {},
-        304: {},
+        200: {"description": "The bytes; an adapter is a tar", "content": _CONTENT},
+        206: {"description": "The part that was asked for", "content": _CONTENT},
+        304: {"description": "The client has it"},
         307: {"description": "The bytes are at Location for a minute, where storage is reached by clients."},
         **problems(401, 404, 416),
     },

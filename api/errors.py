@@ -5,6 +5,7 @@ problem details. The input is never repeated. What nobody foresaw is ``internal`
 the log under the request id.
 """
 
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -12,9 +13,11 @@ from typing import Any
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
+from starlette.routing import compile_path
 
 from api.openai.envelope import envelope, speaks
 from api.problems import problem, told
@@ -154,11 +157,34 @@ _NOT_FOUND = "There is no such resource for this key."
 _HTTP_CODES = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large", 415: "unsupported_media"}
 
 
+class Served:
+    """Which methods a path is served under: the framework names only those of the first route that fits."""
+
+    def __init__(self, app: FastAPI) -> None:
+        self._app = app
+        self._routes: list[tuple[re.Pattern[str], frozenset[str]]] = []
+
+    def methods(self, path: str) -> list[str]:
+        """List them in order."""
+        if not self._routes:  # the routers are included after this is made
+            self._routes = [
+                (compile_path(found.path)[0], frozenset(found.methods or ()))
+                for found in iter_route_contexts(self._app.routes)
+                if found.path
+            ]
+        return sorted({method for form, methods in self._routes if form.match(path) for method in methods})
+
+
 def install(app: FastAPI) -> None:
     """Make the app answer everything it can foresee through :func:`answer_to`."""
 
+    served = Served(app)
+
     def answer(request: Request, error: Exception) -> Response:
-        return answer_to(error, request.state.request_id, request.scope["path"])
+        path = request.scope["path"]
+        if isinstance(error, HTTPException) and error.status_code == 405:
+            error = HTTPException(405, headers={"Allow": ", ".join(served.methods(path))})
+        return answer_to(error, request.state.request_id, path)
 
     for kind in (ApiError, CoreError, StoreError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, answer)

@@ -3,6 +3,7 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Query
+from pydantic import WithJsonSchema
 
 from api.deps import JobId, Reader, Tx, problems
 from api.schemas import Schema
@@ -14,10 +15,20 @@ router = APIRouter(prefix="/jobs/{job_id}", tags=["jobs"])
 _KEYS = r"^[a-z0-9_.-]{1,64}(?:,[a-z0-9_.-]{1,64}){0,63}$"
 
 
+_POINT = {
+    "type": "array",
+    "items": {"type": "number"},
+    "minItems": 2,
+    "maxItems": 2,
+    "description": "Step and value.",
+}
+Point = Annotated[tuple[int, float], WithJsonSchema(_POINT)]
+
+
 class SeriesRead(Schema):
     """Curves by name: points ``[step, value]`` in step order."""
 
-    series: dict[str, list[tuple[int, float]]]
+    series: dict[str, list[Point]]
 
 
 @router.get("/metrics", summary="Read the curves of a job", responses=problems(401, 404, 422))

@@ -1,5 +1,6 @@
 """The OpenAPI document: FastAPI's own, with the job spec's schema and the shape of problems added."""
 
+import re
 from typing import Any
 
 from fastapi import FastAPI
@@ -18,6 +19,8 @@ Send the key as `Authorization: Bearer <key>`. Refusals are problem details (RFC
 
 
 _REFUSED = "Refused; `code` tells why, and errors.md what to do."
+_PLACE = re.compile(r"\{(\w+)\}")
+_TEXT = {"type": "string"}
 OPEN = frozenset({"/healthz", "/readyz"})  # those that ask for no key
 
 
@@ -53,6 +56,7 @@ def _built(app: FastAPI) -> dict[str, Any]:
 
 def _refine(path: str, operation: dict[str, Any]) -> None:
     responses = operation["responses"]
+    _name_places(path, operation)
     if path not in OPEN:
         operation["security"] = [{"key": []}]
     if envelope.speaks(path):
@@ -61,6 +65,15 @@ def _refine(path: str, operation: dict[str, Any]) -> None:
     told = "OpenAIError" if envelope.speaks(path) else "Problem"
     responses.update(dict.fromkeys(refusals - _told_by_routes(responses), _ref("responses", told)))
     operation["responses"] = dict(sorted(responses.items()))
+
+
+def _name_places(path: str, operation: dict[str, Any]) -> None:
+    """Name the parts of a path that the handler itself does not look at."""
+    known = {one["name"] for one in operation.get("parameters", ())}
+    missing = [name for name in _PLACE.findall(path) if name not in known]
+    if missing:
+        places = [{"name": name, "in": "path", "required": True, "schema": _TEXT} for name in missing]
+        operation["parameters"] = [*places, *operation.get("parameters", ())]
 
 
 def _of_every_route(path: str) -> set[str]:

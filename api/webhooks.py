@@ -29,7 +29,11 @@ class WebhookSpec(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    url: str = Field(max_length=2048, description="http or https, on a public address.")
+    url: str = Field(
+        max_length=2048,
+        description="http or https, on a public address.",
+        json_schema_extra={"pattern": "^https?://[!-~]+$"},
+    )
     events: list[EventType] = Field(
         ["fine_tuning.job.succeeded", "fine_tuning.job.failed", "fine_tuning.job.cancelled"],
         min_length=1,

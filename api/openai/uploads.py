@@ -34,7 +34,7 @@ from neftune_store.uploads import Part, Upload, UploadLedger
 router = APIRouter(prefix=f"{ROOT}/uploads", tags=["openai"])
 
 PART_BYTES = 64 * 1024 * 1024
-_MOST_PARTS = 10_000
+_MOST_PARTS = 1000  # as many ids as a JSON body holds, and 64 GB
 
 Body = TypeVar("Body", bound=Asked)
 

@@ -29,7 +29,7 @@ CODES = frozenset(
     re.findall(r"\n### `([a-z_]+)`\n", (Path(__file__).parents[2] / "docs/errors.md").read_text())
 )
 # Told by nobody but a database or a store that is away; here both are there.
-_OURS_TO_BLAME = {
+OURS_TO_BLAME = {
     "internal",
     "database_unavailable",
     "storage_unavailable",
@@ -73,7 +73,7 @@ def fault(answer: Answer, documented: set[str] | None) -> str | None:
         "the media type": answer.headers.get("content-type") != wears,
         "the status in the body": "error" not in told and told.get("status") != answer.status,
         "the input is echoed": MARK in held or MARKED_KEY.encode() in held,
-        "a fault of ours": answer.status >= 500 and code in _OURS_TO_BLAME,
+        "a fault of ours": answer.status >= 500 and code in OURS_TO_BLAME,
         "a status that is not documented": documented is not None and str(answer.status) not in documented,
     }
     found = [what for what, so in wrong.items() if so]
