@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from neftune_store.db import unit_of_work
-from neftune_store.runs import commit_checkpoint
+from neftune_store.runs import commit_checkpoint, write_metrics
 from neftune_store.settling import settle_failed, settle_succeeded
 from tests.api.live_api import Service, claim, store_artifact, urgent
 from tests.api.test_retry import stored
@@ -20,6 +20,7 @@ def saved(service: Service, client: httpx.Client, *, good: bool) -> dict[str, An
     claimed = claim(service, job)
     result = store_artifact(service, "adapter", b"adapter", "application/x-tar")
     with unit_of_work(service.engine) as session:
+        write_metrics(session, claimed, [(step, {"train_loss": 1.0}) for step in range(1, 11)])
         for step in (5, 10):
             files = [stored(service, name, f"{name} {step}".encode()) for name in ("state.json", "a/w.bin")]
             commit_checkpoint(session, claimed, step, files)

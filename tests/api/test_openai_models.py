@@ -8,7 +8,7 @@ import pytest
 from openai import OpenAI
 
 from neftune_store.db import unit_of_work
-from neftune_store.runs import commit_checkpoint
+from neftune_store.runs import commit_checkpoint, write_metrics
 from neftune_store.settling import settle_succeeded
 from tests.api.live_api import MODEL, Service, claim, store_artifact
 from tests.api.openai_sdk import create_urgent, key_of, native_id, sdk
@@ -27,6 +27,7 @@ def tuned(service: Service, ai: OpenAI, suffix: str | None = "bot") -> str:
     claimed = claim(service, native_id(job))
     adapter = store_artifact(service, "adapter", b"adapter", "application/x-tar")
     with unit_of_work(service.engine) as session:
+        write_metrics(session, claimed, [(step, {"train_loss": 1.0}) for step in range(1, 6)])
         commit_checkpoint(session, claimed, 5)
         settle_succeeded(session, claimed, {}, [adapter])
     return str(ai.fine_tuning.jobs.retrieve(job.id).fine_tuned_model)
