@@ -136,6 +136,7 @@ class Gate:
                 raise HeadTooLarge(HEAD_LIMIT)
             self._check_host(headers)
             _check_framing(headers)
+            _check_upgrade(headers)
             if not _takes_upload(scope):
                 self._check_body(headers)
         await self._app(scope, receive, send)
@@ -167,6 +168,13 @@ def _check_framing(headers: Headers) -> None:
         raise BadRequest("The only Transfer-Encoding read here is chunked.")
     if lengths and not (lengths[0].isascii() and lengths[0].isdigit() and len(lengths[0]) <= 18):
         raise BadRequest("Content-Length must be a whole number.")
+
+
+def _check_upgrade(headers: Headers) -> None:
+    """Refuse WebSocket; another offer, such as curl's of h2c, is passed over as HTTP allows."""
+    asked = {one.strip().lower() for one in headers.get("upgrade", "").split(",")}
+    if any(one.partition("/")[0] == "websocket" for one in asked):
+        raise BadRequest("No route here speaks WebSocket; live streams are server-sent events.")
 
 
 def _takes_upload(scope: Scope) -> bool:
