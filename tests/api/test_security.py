@@ -225,8 +225,8 @@ def test_a_foreign_id_costs_what_an_unknown_one_costs(
     def questions(ids: list[str]) -> list[str]:
         asked.clear()
         stranger.request(method, with_ids(path, *ids), json=BODIES.get(path))
-        # Of a service that others use too, only what was asked about these ids, however they are spelt. When a key
-        # was last used is noted beside the requests, some seconds later.
+        # Of a service that others use too, only what was asked about these ids, however they are spelt.
+        # When a key was last used is noted beside the requests, some seconds later.
         marks = [ids[0][-8:], *(one.partition("_")[2] for one in ids)]
         own = [one for one in asked if not one[0].startswith("UPDATE api_keys SET last_used_at")]
         return [statement for statement, given in own if any(one in given for one in marks)]
