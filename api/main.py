@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 
 import anyio
 from fastapi import FastAPI
+from sqlalchemy import Engine
 from starlette.middleware import Middleware
 
 from api import (
@@ -27,6 +28,7 @@ from api import (
     projects,
     queue,
     readouts,
+    scrape,
     secrets,
     session,
     stream,
@@ -43,6 +45,7 @@ from api.openapi import describe
 from api.rates import Rates
 from api.security import WrongKeys
 from api.settings import ApiSettings
+from api.telemetry import Clocked, Telemetry
 from neftune_core.catalog import Catalog
 from neftune_store.blobs import Blobs
 from neftune_store.db import make_engine
@@ -51,7 +54,9 @@ from neftune_store.s3 import SignedUrls
 from neftune_store.sealing import Sealer
 
 _STREAM_THREADS = 4
-_BESIDE_TURNS = _STREAM_THREADS + 1  # connections of those who don't wait for a turn: streams and readiness
+_BESIDE_TURNS = (
+    _STREAM_THREADS + 2
+)  # connections of those who don't wait for a turn: streams, readiness, metrics
 
 _ROUTERS = (
     datasets.router,
@@ -73,12 +78,14 @@ _ROUTERS = (
     audit.router,
     secrets.router,
     health.router,
+    scrape.router,
     *openai_routes.ROUTERS,
 )
 
 
 def create_app(settings: ApiSettings) -> FastAPI:
     """Build the service's web face."""
+    telemetry = Telemetry(engine := _engine(settings))
     app = FastAPI(
         title="NEFTune fine-tuning service",
         version="0.1.0",
@@ -88,13 +95,16 @@ def create_app(settings: ApiSettings) -> FastAPI:
         openapi_url="/openapi.json" if settings.docs else None,
         redirect_slashes=False,  # a redirect would carry the body nowhere
         middleware=[
+            Middleware(Clocked, telemetry=telemetry),
             Middleware(Envelope, stalled_after_s=settings.stalled_reader_s),
             Middleware(Gate, trusted_hosts=settings.hosts(), body_limit=settings.json_body_limit),
         ],
     )
-    _equip(app, settings)
+    app.state.telemetry = telemetry
+    _equip(app, settings, engine)
     for router in _ROUTERS:
-        app.include_router(router)
+        if settings.metrics or router is not scrape.router:
+            app.include_router(router)
     if settings.docs:
         app.include_router(docs_page.router)
     errors.install(app)
@@ -102,16 +112,20 @@ def create_app(settings: ApiSettings) -> FastAPI:
     return app
 
 
-def _equip(app: FastAPI, settings: ApiSettings) -> None:
-    """Put on the app's state what handlers ask for; nothing is opened yet."""
-    state = app.state
-    state.settings = settings
-    state.engine = make_engine(
+def _engine(settings: ApiSettings) -> Engine:
+    return make_engine(
         settings.database_url,
         pool_size=settings.database_pool + _BESIDE_TURNS,
         application_name="neftune-api",
         idle_seconds=settings.idle_seconds(),
     )
+
+
+def _equip(app: FastAPI, settings: ApiSettings, engine: Engine) -> None:
+    """Put on the app's state what handlers ask for; nothing is opened yet."""
+    state = app.state
+    state.settings = settings
+    state.engine = engine
     state.database = Database(state.engine, settings.database_pool)
     state.blobs = Blobs.open(settings)
     state.signed_urls = SignedUrls.open(settings, settings.s3_public_endpoint_url)
@@ -136,6 +150,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     state.readout_threads = anyio.CapacityLimiter(readouts.AT_ONCE)
     state.stream_threads = anyio.CapacityLimiter(_STREAM_THREADS)
     state.readiness = health.Readiness(health.checks(state.engine, state.blobs, state.settings.redis_url))
+    state.scraping = anyio.Lock()
+    state.scrape_threads = anyio.CapacityLimiter(1)
     state.closing = asyncio.Event()
     listener = Listener(state.settings.database_url, state.wakeups)
     listener.start(asyncio.get_running_loop())

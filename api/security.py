@@ -153,6 +153,11 @@ def _shown(request: Request) -> Shown:
     )
 
 
+def bearer(request: Request) -> str | None:
+    """Give what was sent as a key, if it can be one."""
+    return _bearer(request.headers.getlist("authorization"))
+
+
 def _bearer(given: list[str]) -> str | None:
     if len(given) != 1:
         return None

@@ -4,7 +4,7 @@ import re
 import tempfile
 from pathlib import Path
 
-from pydantic import Field, field_validator
+from pydantic import Field, SecretStr, field_validator
 
 from neftune_store.settings import StoreSettings
 
@@ -39,6 +39,12 @@ class ApiSettings(StoreSettings):
     )
     login_hours: float = Field(
         12, gt=0, le=720, description="How long a browser stays logged in, at the most."
+    )
+    metrics: bool = Field(True, description="Serve GET /metrics.")
+    metrics_token: SecretStr | None = Field(
+        None,
+        min_length=16,
+        description="What Prometheus sends as its bearer token; else an operator's key is needed.",
     )
     openai_strict_status: bool = Field(
         False, description="Show paused jobs as queued under /v1, for typed clients that know no paused."

@@ -44,6 +44,11 @@ class StreamSlots:
         self._per_key = per_key
         self._open: defaultdict[str, set[Slot]] = defaultdict(set)
 
+    @property
+    def open(self) -> int:
+        """Tell how many are open, of all keys."""
+        return sum(map(len, self._open.values()))
+
     def take(self, key_id: str) -> Slot:
         """Open one more; refuse when it is one too many."""
         if len(self._open[key_id]) >= self._per_key:

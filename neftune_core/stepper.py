@@ -157,6 +157,13 @@ def naming_out_of_memory(when: str) -> Iterator[None]:
         ) from error
 
 
+def gpu_memory() -> dict[str, float | None]:
+    """Tell the most that this process has held on its GPU; nothing where it has none."""
+    if not (torch.cuda.is_available() and torch.cuda.is_initialized()):
+        return {}
+    return {"gpu_memory_bytes": float(torch.cuda.max_memory_allocated())}
+
+
 def _peak() -> str:
     """Say how much the run held at its peak, on its device where it has one."""
     if torch.cuda.is_available() and torch.cuda.memory_allocated():

@@ -22,7 +22,7 @@ from neftune_core.noise import NoisyEmbeddings
 from neftune_core.ports import Reporter
 from neftune_core.ranks import ALONE, Ranks
 from neftune_core.spec import JobSpec
-from neftune_core.stepper import Stepper
+from neftune_core.stepper import Stepper, gpu_memory
 
 Values = dict[str, float | None]
 
@@ -137,6 +137,7 @@ class Walk:
             "epoch": step.number / self._plan.steps_per_epoch,
             "noise_effective_alpha": reading.effective_alpha,
             "noise_ratio": reading.ratio,
+            **gpu_memory(),
         }
         try:
             self._noise_guard.saw(step.examples, reading, strength)

@@ -373,6 +373,7 @@ class RunRow(Base):
 
     __table_args__ = (
         UniqueConstraint("job_id", "fence"),
+        Index("ix_runs_ended_at", "ended_at", postgresql_where=text("ended_at IS NOT NULL")),
         CheckConstraint("(ended_at IS NULL) = (outcome IS NULL)", name="outcome"),
     )
 

@@ -1,0 +1,139 @@
+"""What Prometheus reads, read by Prometheus' own parser."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from neftune_store.db import unit_of_work
+from neftune_store.settling import settle_failed
+from tests.api.live_api import MODEL, Service, claim, make_settings, running, submit, succeed, upload, urgent
+
+TOKEN = "scrape-me-scrape-me"
+
+
+@pytest.fixture(scope="module")
+def watched(api_database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    settings = make_settings(api_database, tmp_path_factory.mktemp("watched"), metrics_token=TOKEN)
+    with running(settings) as found:
+        yield found
+
+
+def scrape(service: Service, key: str = TOKEN) -> httpx.Response:
+    return httpx.get(f"{service.url}/metrics", headers={"Authorization": f"Bearer {key}"}, trust_env=False)
+
+
+def read(service: Service) -> dict[tuple[str, ...], float]:
+    """Every sample: its name, then its labels' values in the order of their names."""
+    page = scrape(service)
+    assert page.status_code == 200, page.text
+    assert page.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    return {
+        (sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(page.text)
+        for sample in family.samples
+    }
+
+
+def test_numbers_change_with_what_waits_runs_and_ends(watched: Service) -> None:
+    with watched.client() as client:
+        before = read(watched)
+        job = urgent(client)
+        waiting = read(watched)
+        held = claim(watched, job)
+        running_ = read(watched)
+        with unit_of_work(watched.engine) as session:
+            settle_failed(session, held, "nan_loss", "The loss was not finite.")
+        after = read(watched)
+
+    def change(name: str, *labels: str, since: dict[tuple[str, ...], float], to: dict) -> float:
+        return float(to[name, *labels]) - since.get((name, *labels), 0.0)
+
+    assert change("neftune_jobs", "train", "queued", since=before, to=waiting) == 1
+    assert change("neftune_jobs", "train", "queued", since=waiting, to=running_) == -1
+    assert change("neftune_jobs", "train", "running", since=waiting, to=running_) == 1
+    assert 0 < running_["neftune_lease_shortest_seconds",] <= 60
+    assert waiting["neftune_queue_oldest_seconds",] > 0
+    assert change("neftune_jobs", "train", "running", since=running_, to=after) == -1
+    # What ended is counted once, with its length, however often it is looked at
+    for _ in range(2):
+        after = read(watched)
+        assert change("neftune_run_seconds_count", "train", "failed", since=before, to=after) == 1
+        assert change("neftune_job_seconds_count", "train", "failed", since=before, to=after) == 1
+    assert ("neftune_run_seconds_bucket", "train", "10.0", "failed") in after
+    assert after["neftune_up", "postgres"] == after["neftune_up", "storage"] == 1
+    assert after["neftune_up", "redis"] == 0  # it is not there, on purpose
+    assert after["process_resident_memory_bytes",] > 1e7
+
+
+def test_answers_are_counted_by_route_and_nobody_makes_a_label(watched: Service) -> None:
+    with watched.client() as client:
+        before = read(watched)
+        for path in ("/jobs", "/jobs/job_x", "/jobs/job_y", "/nowhere/at/all", "/n2"):
+            client.get(path)
+        client.request("PROPFIND", "/jobs")
+        client.post("/jobs", json={"model": MODEL, "dataset": upload(client)["id"]})
+        after = read(watched)
+    name = "neftune_http_answer_seconds_count"
+
+    def more(*labels: str) -> float:
+        return after.get((name, *labels), 0.0) - before.get((name, *labels), 0.0)
+
+    assert more("GET", "/jobs", "2xx") == 1
+    assert more("GET", "/jobs/{job_id}", "4xx") == 2
+    assert more("GET", "none", "4xx") == 2
+    assert more("POST", "/jobs", "2xx") == 1
+    assert sum(value for key, value in after.items() if key[0] == name and key[1] == "other") >= 1
+    assert not [key for key in after if any("job_" in part and "{" not in part for part in key[1:])]
+    grown = after["neftune_http_body_bytes_total", "/datasets"] - before.get(
+        ("neftune_http_body_bytes_total", "/datasets"), 0.0
+    )
+    assert grown > 500
+
+
+def test_streams_are_counted_while_they_are_open(watched: Service) -> None:
+    with watched.client() as client:
+        job = submit(client)
+        idle = read(watched)["neftune_streams_open",]
+        with client.stream("GET", f"/jobs/{job['id']}/stream") as stream:
+            lines = stream.iter_lines()  # held: a generator that is let go closes the line
+            next(lines)
+            assert read(watched)["neftune_streams_open",] == idle + 1
+        client.post(f"/jobs/{job['id']}/cancel")
+
+
+def test_only_the_token_or_an_admin_key_opens_it(watched: Service, service: Service) -> None:
+    assert scrape(watched, watched.key("admin")).status_code == 200
+    assert scrape(watched, watched.key("read", "write")).status_code == 403
+    assert scrape(watched, "another-token-of-some-length").status_code == 401
+    # Where no token is set, none opens it
+    assert scrape(service).status_code == 401
+    assert scrape(service, service.key("admin")).status_code == 200
+
+
+def test_it_can_be_switched_off(service: Service) -> None:
+    with running(service.settings.model_copy(update={"metrics": False, "port": 0})) as silent:
+        assert scrape(silent, silent.key("admin")).status_code == 404
+
+
+def test_a_database_that_is_away_is_told_and_not_waited_for(tmp_path: Path) -> None:
+    settings = make_settings("postgresql://x@127.0.0.1:9/none", tmp_path, metrics_token=TOKEN)
+    with running(settings) as lonely:
+        found = read(lonely)
+        assert found["neftune_up", "postgres"] == 0
+        assert found["neftune_up", "storage"] == 1
+        assert not [key for key in found if key[0] == "neftune_jobs"]
+        assert found["neftune_queue_oldest_seconds",] != found["neftune_queue_oldest_seconds",]  # NaN
+        refused = scrape(lonely, "nft_some_admin_key_that_is_good")
+        assert (refused.status_code, refused.json()["code"]) == (503, "database_unavailable")
+
+
+def test_a_success_is_counted_with_its_kind(watched: Service) -> None:
+    with watched.client() as client:
+        before = read(watched)
+        succeed(watched, client, adapter=(b"tar", "application/x-tar"))
+        after = read(watched)
+    key = ("neftune_run_seconds_count", "train", "succeeded")
+    assert after[key] == before.get(key, 0.0) + 1
