@@ -1,4 +1,4 @@
-"""Downloads: artifacts, the record and the log of a job.
+"""Downloads: artifacts and the record of a job.
 
 Names are looked up among a job's rows and never become part of a path. The entity tag is the SHA-256 of
 the bytes, so a download can be checked and gone on with. Where clients reach storage themselves, they are
@@ -7,29 +7,24 @@ sent there, each with a URL for one object and one minute.
 
 import re
 from collections.abc import Iterator
-from functools import partial
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
-from sqlalchemy.orm import Session
 from starlette.responses import StreamingResponse
 
 from api.deps import Artifacts, JobId, Reader, problems
-from api.refusals import BadRange, NotYet
+from api.refusals import BadRange
 from api.schemas import ArtifactRead, Listing
 from neftune_store.artifacts import Artifact, ArtifactLedger
 from neftune_store.blobs import Blobs
 from neftune_store.errors import ArtifactNotFound
-from neftune_store.projects import Principal
-from neftune_store.runs import runs_of
 from neftune_store.s3 import SignedUrls
 
 router = APIRouter(prefix="/jobs/{job_id}", tags=["artifacts"])
 
 _RANGE = re.compile(r"bytes=(?P<first>[0-9]{0,18})-(?P<last>[0-9]{0,18})")
-_TEXT = "text/plain; charset=utf-8"
 _TAR = "application/x-tar"
 _CONTENT: dict[str, Any] = {"application/octet-stream": {}, _TAR: {}}
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,254}$"
@@ -64,7 +59,7 @@ async def download(request: Request, who: Reader, job_id: JobId, name: Name, via
     """Send the bytes, or tell where they are; ``If-None-Match`` and one ``Range`` are understood."""
     if not re.match(_NAME, name):
         raise ArtifactNotFound
-    artifact = await _found(request, who, job_id, name)
+    artifact = await found_artifact(request, who.project_id, job_id, name)
     signed = request.app.state.signed_urls
     if signed is not None and via is None and not _needs_us(request, artifact):
         return await run_in_threadpool(_pointed, artifact, signed)
@@ -81,7 +76,7 @@ async def told(request: Request, who: Reader, job_id: JobId, name: Name) -> Resp
     """Answer as a download from here would, without the bytes; storage is not asked."""
     if not re.match(_NAME, name):
         raise ArtifactNotFound
-    artifact = await _found(request, who, job_id, name)
+    artifact = await found_artifact(request, who.project_id, job_id, name)
     if _matches(request.headers.get("if-none-match"), _tag(artifact)):
         return Response(status_code=304, headers=_headers(artifact))
     headers = {**_headers(artifact), "content-length": str(artifact.bytes)}
@@ -94,37 +89,12 @@ def record(who: Reader, artifacts: Artifacts, job_id: JobId) -> dict[str, Any]:
     return artifacts.record(who.project_id, job_id)
 
 
-@router.get("/log", summary="Read the runner's log", response_class=Response, responses=problems(401, 404))
-async def log(
-    request: Request,
-    who: Reader,
-    job_id: JobId,
-    follow: Annotated[bool, Query(description="Not served yet; follow the stream instead.")] = False,
-) -> Response:
-    """Send the log of the run: whole once the job has ended, before that the end of the attempt before."""
-    if follow:
-        raise NotYet("Following a log is not served yet; leave follow out, or use the job's stream.")
-    try:
-        artifact = await _found(request, who, job_id, "log")
-    except ArtifactNotFound:
-        tail = await request.app.state.database.ask(partial(_tail, who.project_id, job_id))
-        return Response(tail, media_type=_TEXT)
-    answer = await run_in_threadpool(sent, request, artifact, request.app.state.blobs)
-    answer.headers["content-type"] = _TEXT
-    return answer
-
-
-async def _found(request: Request, who: Principal, job_id: str, name: str) -> Artifact:
+async def found_artifact(request: Request, project_id: str, job_id: str, name: str) -> Artifact:
     """Find an artifact in a transaction that is over before storage is asked."""
     found: Artifact = await request.app.state.database.ask(
-        lambda tx: ArtifactLedger(tx).get(who.project_id, job_id, name)
+        lambda tx: ArtifactLedger(tx).get(project_id, job_id, name)
     )
     return found
-
-
-def _tail(project_id: str, job_id: str, session: Session) -> str:
-    runs = runs_of(session, project_id, job_id)
-    return (runs[-1].log_tail or "") if runs else ""
 
 
 def _needs_us(request: Request, artifact: Artifact) -> bool:

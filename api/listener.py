@@ -14,6 +14,7 @@ import psycopg
 import structlog
 
 from neftune_store.events import JOBS_CHANNEL
+from neftune_store.journal import LOGS_CHANNEL
 
 log = structlog.get_logger()
 
@@ -41,7 +42,7 @@ class Wakeups:
                     del self._waiting[job_id]
 
     def wake(self, job_id: str) -> None:
-        """Wake who waits for this job."""
+        """Wake who waits for this job, or for its log."""
         for event in self._waiting.get(job_id, ()):
             event.set()
 
@@ -92,6 +93,10 @@ class Listener:
             keepalives_count=2,
         ) as line:
             line.execute(f"LISTEN {JOBS_CHANNEL}")
+            line.execute(f"LISTEN {LOGS_CHANNEL}")
             while not self._closing.is_set():
                 for heard in line.notifies(timeout=_LOOK_UP_S):
-                    loop.call_soon_threadsafe(self._wakeups.wake, heard.payload)
+                    about = (
+                        heard.payload if heard.channel == JOBS_CHANNEL else f"{LOGS_CHANNEL}:{heard.payload}"
+                    )
+                    loop.call_soon_threadsafe(self._wakeups.wake, about)

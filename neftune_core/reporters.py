@@ -3,7 +3,9 @@
 import math
 import os
 import sys
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -50,6 +52,46 @@ class PipeReporter:
                 line = line[os.write(self._fd, line) :]
         except BrokenPipeError as error:
             raise SupervisorLost("Nobody reads the report any more.") from error
+
+
+class LoggedReporter:
+    """Speaks on the pipe, and tells the log, which people read, of facts and of one step a second."""
+
+    def __init__(self, fd: int, out: Path, stream: TextIO | None = None) -> None:
+        self._pipe, self._log = PipeReporter(fd, out), TerminalReporter(stream)
+        self._next = 0.0
+
+    def metrics(self, step: int, values: Mapping[str, float | None]) -> None:
+        """Tell both."""
+        self._pipe.metrics(step, values)
+        if (now := time.monotonic()) >= self._next:
+            self._next = now + 1.0
+            with suppress(OSError):
+                self._log.metrics(step, values)
+
+    def event(self, name: str, data: Mapping[str, object]) -> None:
+        """Tell both."""
+        self._pipe.event(name, data)
+        with suppress(OSError):
+            self._log.event(name, data)
+
+    def checkpoint(self, step: int, path: Path) -> None:
+        """Tell both; its folder means nothing to who reads the log."""
+        self._pipe.checkpoint(step, path)
+        with suppress(OSError):
+            self._log.checkpoint(step, Path(path.name))
+
+    def artifact(self, name: str, path: Path) -> None:
+        """Tell both."""
+        self._pipe.artifact(name, path)
+        with suppress(OSError):
+            self._log.artifact(name, Path(path.name))
+
+    def failed(self, error: CoreError) -> None:
+        """Tell both."""
+        self._pipe.failed(error)
+        with suppress(OSError):
+            self._log.failed(error)
 
 
 class TerminalReporter:

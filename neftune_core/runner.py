@@ -19,7 +19,7 @@ from neftune_core import messages
 from neftune_core.catalog import Catalog
 from neftune_core.errors import CoreError, ModelNotAvailable, SpecError, SupervisorLost
 from neftune_core.launched import Place, place_in
-from neftune_core.reporters import PipeReporter, SilentReporter, TerminalReporter
+from neftune_core.reporters import LoggedReporter, SilentReporter, TerminalReporter
 from neftune_core.rows import Row, read_rows
 from neftune_core.sampling import held_out
 from neftune_core.spec import JobSpec
@@ -58,7 +58,7 @@ class Errand:
     resume: bool = False  # from the newest checkpoint; where there is none, from the beginning
 
 
-Hearer = PipeReporter | TerminalReporter | SilentReporter
+Hearer = LoggedReporter | TerminalReporter | SilentReporter
 
 
 def run_job(errand: Errand, report_fd: int | None) -> int:
@@ -70,7 +70,7 @@ def told(out: Path, report_fd: int | None, work: Callable[[Place, Hearer, StopFl
     """Do the work of this process, whatever its kind; give the exit status, and tell what goes wrong."""
     stop = StopFlag()
     stop.listen()
-    reporter: Hearer = TerminalReporter() if report_fd is None else PipeReporter(report_fd, out)
+    reporter: Hearer = TerminalReporter() if report_fd is None else LoggedReporter(report_fd, out)
     try:
         try:
             place = place_in(os.environ)

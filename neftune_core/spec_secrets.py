@@ -1,4 +1,4 @@
-"""Finds tokens of well-known services in a spec: specs are stored and shown, and no place for secrets."""
+"""Finds tokens of well-known services where they do not belong: in specs and in logs, which are shown."""
 
 import re
 from collections.abc import Mapping
@@ -23,6 +23,11 @@ def field_with_secret(spec: Mapping[object, object]) -> str | None:
         if _has_secret(name, 0) or _has_secret(value, 0):
             return str(name) if not _has_secret(name, 0) else ""
     return None
+
+
+def masked(text: str) -> str:
+    """Give the text with a mark in the place of whatever looks like a secret."""
+    return _SECRET.sub("[secret]", text)
 
 
 def _has_secret(value: object, depth: int) -> bool:

@@ -159,7 +159,7 @@ def naming_out_of_memory(when: str) -> Iterator[None]:
 
 def gpu_memory() -> dict[str, float | None]:
     """Tell the most that this process has held on its GPU; nothing where it has none."""
-    if not (torch.cuda.is_available() and torch.cuda.is_initialized()):
+    if not (torch.cuda.is_available() and torch.cuda.max_memory_allocated()):
         return {}
     return {"gpu_memory_bytes": float(torch.cuda.max_memory_allocated())}
 

@@ -20,6 +20,7 @@ from neftune_store.blobs import Blobs
 from neftune_store.checkpoints import drop
 from neftune_store.db import unit_of_work
 from neftune_store.lifecycle import TERMINAL
+from neftune_store.live_logs import drop_old_parts
 from neftune_store.models import CheckpointRow, CondemnedBlobRow, JobRow
 
 GRACE = timedelta(hours=24)
@@ -72,6 +73,8 @@ def collect(
         if not line.scalar(select(func.pg_try_advisory_lock(_LOCK))):
             return Collected(looked=False)
         try:
+            with unit_of_work(engine) as session:
+                drop_old_parts(session)
             return Collected(
                 expired=_expire(engine, checkpoint_age) if checkpoint_age is not None else 0,
                 condemned=_condemn(engine, blobs),

@@ -17,6 +17,7 @@ from neftune_store.sanitise import clean_json
 from neftune_store.webhooks import tell_of
 
 JOBS_CHANNEL = "neftune_jobs"  # LISTEN: something about this job is new; the payload is its id
+LOGS_CHANNEL = "neftune_logs"  # LISTEN: the run of this job has printed something
 INTENT_CHANNEL = "neftune_intent"  # LISTEN: the user's intent for this job has changed
 FRESH = {"synchronize_session": False, "populate_existing": True}
 

@@ -6,9 +6,11 @@ file keeps the beginning; the tail is kept apart, so a flood costs neither disk 
 
 import threading
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
+from neftune_core.spec_secrets import masked
 from worker.pipe import read_block
 
 TAIL_LINES = 200
@@ -18,10 +20,13 @@ LINE_CHARS = 2_000
 class LogCapture:
     """A thread that drains the runner's output into a file and remembers its last lines."""
 
-    def __init__(self, source: IO[bytes], path: Path, max_bytes: int) -> None:
+    def __init__(
+        self, source: IO[bytes], path: Path, max_bytes: int, say: Callable[[bytes], None] = lambda _: None
+    ) -> None:
         self._source = source
         self._path = path
         self._room = max_bytes
+        self._say = say
         self._lines: deque[bytes] = deque(maxlen=TAIL_LINES)
         self._open = b""
         self._lock = threading.Lock()
@@ -51,6 +56,7 @@ class LogCapture:
             while block := read_block(self._source, self._closed.is_set):
                 self._keep(kept, block)
                 self._remember(block)
+                self._say(block)
 
     def _keep(self, kept: IO[bytes], block: bytes) -> None:
         if self._room <= 0:
@@ -73,4 +79,4 @@ class LogCapture:
 
 def _text(line: bytes) -> str:
     text = line.decode("utf-8", "replace").replace("\x00", "\N{REPLACEMENT CHARACTER}").rstrip("\r")
-    return text if len(text) <= LINE_CHARS else text[:LINE_CHARS] + " […]"
+    return masked(text if len(text) <= LINE_CHARS else text[:LINE_CHARS] + " […]")

@@ -28,6 +28,7 @@ from worker.errors import Stopped, WorkerError
 from worker.heartbeat import Heart
 from worker.inbox import Inbox
 from worker.kinds import Desk, Kind, command_of, kind_of, revision_of
+from worker.live_log import LiveLog
 from worker.logs import LogCapture
 from worker.model_source import Wanted, model_folder
 from worker.publish import Publisher, Result, Shelf
@@ -44,6 +45,7 @@ METRICS = "metrics.csv"
 LOG = "run.log"
 SAVED = "saved"  # checkpoints on their way to storage
 LAST_WORDS_SECONDS = 10.0
+LOG_SECONDS = 2.0  # for its last lines to reach who follows; they are stored whole in any case
 NOT_STARTED = Ending(status=0, failed=None, artifacts={}, owed=("nothing",))
 
 log = structlog.get_logger()
@@ -146,7 +148,8 @@ class Supervision:
 
     def _heard(self, runner: Runner, folder: Path) -> Heard:
         """Hear the runner to its end; nothing of it lives when this returns."""
-        capture = LogCapture(runner.log, folder / LOG, self._slot.settings.max_log_bytes)
+        live = LiveLog(self._writer.log_part)
+        capture = LogCapture(runner.log, folder / LOG, self._slot.settings.max_log_bytes, live.say)
         inbox = Inbox(runner.reports, capture.note)
         uploader = Uploader(folder / "out", folder / SAVED, self._shelf.put, self._writer.checkpoint)
         bounds = self._kind.bounds(self._claim, self._slot.settings)
@@ -154,9 +157,12 @@ class Supervision:
         try:
             stop, status = watch(runner, voices, self._wishes, bounds, self._slot.settings)
             capture.finish()
+            live.last_call()
             stop = self._last_words(voices) or stop
+            live.done(LOG_SECONDS)
         finally:
             runner.end()
+            live.give_up()
             inbox.close()
             voices.reporter.give_up()
             uploader.give_up()

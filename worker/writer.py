@@ -15,6 +15,7 @@ from neftune_store.checkpoints import Checkpoint, CheckpointFile
 from neftune_store.claims import Claim
 from neftune_store.db import unit_of_work
 from neftune_store.exports import Subject, subject_of
+from neftune_store.live_logs import add_part
 from neftune_store.metrics import metrics_after
 from neftune_store.sealing import Sealer
 from neftune_store.secrets import SecretLedger
@@ -50,6 +51,11 @@ class RunWriter:
         """Write one fact of the supervisor's own."""
         with unit_of_work(self._engine) as session:
             runs.add_event(session, self._claim, name, data)
+
+    def log_part(self, number: int, said: str) -> None:
+        """Write some of what the runner has printed, for whoever follows."""
+        with unit_of_work(self._engine) as session:
+            add_part(session, self._claim, number, said)
 
     def checkpoint(self, step: int, files: Sequence[CheckpointFile]) -> None:
         """Make a stored checkpoint the place to go on from."""

@@ -14,7 +14,7 @@ import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -42,7 +42,9 @@ def client(service: Instance) -> Iterator[httpx.Client]:
         yield opened
 
 
-def tune(client: httpx.Client, body: bytes, **spec: object) -> dict:
+def tune(
+    client: httpx.Client, body: bytes, meanwhile: Callable[[dict], None] = lambda _: None, **spec: object
+) -> dict:
     """Upload the rows, run a job on them to its end, give the job."""
     uploaded = client.post("/datasets", content=body)
     assert uploaded.status_code == 201, uploaded.text
@@ -50,6 +52,7 @@ def tune(client: httpx.Client, body: bytes, **spec: object) -> dict:
     submitted = client.post("/jobs", json=asked)
     assert submitted.status_code == 201, submitted.text
     job = submitted.json()
+    meanwhile(job)
     job = ended_well(client, job)
     was_run_as_asked(client, job, asked, uploaded.json()["sha256"])
     return job
@@ -142,7 +145,20 @@ def in_plain_peft(record: dict, base: Path, adapter: Path | None, tmp_path: Path
 
 def test_a_lora_job_on_alpaca_rows_learns_and_its_adapter_loads_in_plain_peft(client, tmp_path):
     training = {"max_steps": 30, "batch_size": 8, "learning_rate": 2e-3, "max_length": 256, "eval_every": 15}
-    job = tune(client, rows.alpaca(), training=training)
+    followed: list[str] = []
+
+    def follow(job: dict) -> None:
+        """Read the log as it is printed; when the first words come, the job is not over."""
+        with client.stream("GET", f"/jobs/{job['id']}/log?follow=true") as lines:
+            for line in lines.iter_lines():
+                if not followed:
+                    assert client.get(f"/jobs/{job['id']}").json()["status"] == "running"
+                followed.append(line)
+
+    job = tune(client, rows.alpaca(), follow, training=training)
+    assert followed == client.get(f"/jobs/{job['id']}/log").text.splitlines()
+    assert followed[0].startswith("run.planned")
+    assert any(line.startswith("step ") for line in followed)
 
     held_out = series(client, job, "eval_loss")
     assert held_out[-1] < held_out[0] - 0.2  # the first one is the base's own
