@@ -17,7 +17,7 @@ from starlette.responses import StreamingResponse
 
 from api.artifacts import found_artifact, sent
 from api.deps import Reader, VisibleJob, problems
-from api.stream import nap
+from api.stream import Slot, StreamSlots, nap
 from neftune_store.artifacts import Artifact
 from neftune_store.blobs import Blobs
 from neftune_store.db import unit_of_work
@@ -35,17 +35,21 @@ _STREAMS = 6  # a follower lasts as long as so many streams: it cannot take up w
 _AGAIN = "\n[the job goes on in another attempt]\n"
 
 
-async def follow_slot(request: Request, reader: Reader, follow: bool = False) -> AsyncIterator[None]:
+async def follow_slot(
+    request: Request,
+    reader: Reader,
+    follow: Annotated[bool, Query(description="Go on as long as the job does.")] = False,
+) -> AsyncIterator[Slot | None]:
     """Hold one of the key's streams until the answer has been sent (so: the default scope, on purpose)."""
     if not follow:
-        yield
+        yield None
         return
-    slots = request.app.state.stream_slots
-    slots.take(reader.key_id)
+    slots: StreamSlots = request.app.state.stream_slots
+    slot = slots.take(reader.key_id)
     try:
-        yield
+        yield slot
     finally:
-        slots.give_back(reader.key_id)
+        slots.give_back(reader.key_id, slot)
 
 
 @router.get(
@@ -57,8 +61,7 @@ async def follow_slot(request: Request, reader: Reader, follow: bool = False) ->
 async def log(
     request: Request,
     job: VisibleJob,
-    _slot: Annotated[None, Depends(follow_slot)],
-    follow: Annotated[bool, Query(description="Go on as long as the job does.")] = False,
+    slot: Annotated[Slot | None, Depends(follow_slot)],
     tail: Annotated[int | None, Query(ge=0, le=1000, description="Begin with so many last lines.")] = None,
 ) -> Response:
     """Send the log as text: whole once the job has ended, before that what its runner has printed lately."""
@@ -66,9 +69,9 @@ async def log(
     try:
         artifact = await found_artifact(request, job.project_id, job.id, "log")
     except ArtifactNotFound:
-        if follow and not job.finished:
+        if slot is not None and not job.finished:
             headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-            return StreamingResponse(_followed(request, job, tail), media_type=_TEXT, headers=headers)
+            return StreamingResponse(_followed(request, job, slot, tail), media_type=_TEXT, headers=headers)
         text = await anyio.to_thread.run_sync(_lately, state.engine, job, limiter=state.stream_threads)
         return Response(_last_lines(text, tail), media_type=_TEXT)
     if tail is not None:
@@ -78,13 +81,13 @@ async def log(
     return answer
 
 
-async def _followed(request: Request, job: Job, tail: int | None) -> AsyncIterator[str]:
+async def _followed(request: Request, job: Job, slot: Slot, tail: int | None) -> AsyncIterator[str]:
     """Give what is there, then what comes."""
     state = request.app.state
     until = time.monotonic() + _STREAMS * state.settings.sse_seconds
     fence = number = 0
     with state.wakeups.of(f"{LOGS_CHANNEL}:{job.id}") as woken:
-        while time.monotonic() < until and not state.closing.is_set():
+        while time.monotonic() < until and not (state.closing.is_set() or slot.closed):
             woken.clear()
             look = partial(_new, state.engine, job, fence, number)
             parts, ended = await anyio.to_thread.run_sync(look, limiter=state.stream_threads)

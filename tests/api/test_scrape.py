@@ -104,18 +104,18 @@ def test_streams_are_counted_while_they_are_open(watched: Service) -> None:
         client.post(f"/jobs/{job['id']}/cancel")
 
 
-def test_only_the_token_or_an_admin_key_opens_it(watched: Service, service: Service) -> None:
-    assert scrape(watched, watched.key("admin")).status_code == 200
-    assert scrape(watched, watched.key("read", "write")).status_code == 403
+def test_only_the_token_or_an_operators_key_opens_it(watched: Service, service: Service) -> None:
+    assert scrape(watched, watched.key("operator")).status_code == 200
+    assert scrape(watched, watched.key("admin")).status_code == 403
     assert scrape(watched, "another-token-of-some-length").status_code == 401
     # Where no token is set, none opens it
     assert scrape(service).status_code == 401
-    assert scrape(service, service.key("admin")).status_code == 200
+    assert scrape(service, service.key("operator")).status_code == 200
 
 
 def test_it_can_be_switched_off(service: Service) -> None:
     with running(service.settings.model_copy(update={"metrics": False, "port": 0})) as silent:
-        assert scrape(silent, silent.key("admin")).status_code == 404
+        assert scrape(silent, silent.key("operator")).status_code == 404
 
 
 def test_a_database_that_is_away_is_told_and_not_waited_for(tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_a_database_that_is_away_is_told_and_not_waited_for(tmp_path: Path) -> N
         assert found["neftune_up", "storage"] == 1
         assert not [key for key in found if key[0] == "neftune_jobs"]
         assert found["neftune_queue_oldest_seconds",] != found["neftune_queue_oldest_seconds",]  # NaN
-        refused = scrape(lonely, "nft_some_admin_key_that_is_good")
+        refused = scrape(lonely, "nft_some_operators_key_that_is_good")
         assert (refused.status_code, refused.json()["code"]) == (503, "database_unavailable")
 
 
