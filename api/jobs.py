@@ -252,8 +252,8 @@ def _merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
 def _waiting(jobs: JobLedger, job: Job) -> QueueRead | None:
     match job.status, job.intent:
         case Status.QUEUED, _:
-            reason = why_queued(job, jobs.running_limit_reached(job.project_id))
-            return QueueRead(position=jobs.queue_position(job), reason=reason)
+            position, limit = jobs.waiting(job)
+            return QueueRead(position=position, reason=why_queued(job, limit))
         case Status.PAUSED, Intent.PAUSE:
             return QueueRead(position=None, reason="paused; resume it to go on")
     return None

@@ -197,8 +197,12 @@ class JobLedger:
 
         It goes by priority and age alone: the fair share between projects may let others pass.
         """
+        return self.waiting(job)[0]
+
+    def waiting(self, job: Job) -> tuple[int | None, int | None]:
+        """Tell the position in the queue, and how many jobs the project may run if that holds this one up."""
         if job.status != Status.QUEUED:
-            return None
+            return None, None
         before = select(func.count()).where(
             JobRow.status == Status.QUEUED,
             or_(
@@ -207,11 +211,9 @@ class JobLedger:
                 & (tuple_(JobRow.created_at, JobRow.id) < tuple_(job.created_at, job.id)),
             ),
         )
-        return 1 + (self._session.scalar(before) or 0)
-
-    def running_limit_reached(self, project_id: str) -> int | None:
-        """Give the number of jobs that the project may run at once, if it runs that many now."""
-        return running_limit_reached(self._session, project_id)
+        both = select(before.scalar_subquery(), running_limit_reached(job.project_id))
+        place, limit = self._session.execute(both).one()
+        return 1 + place, limit
 
     def speeds(self, project_id: str, model: str, method: str, latest: int = 5) -> Sequence[float]:
         """Give the tokens a second of the project's latest jobs that have trained this model so."""

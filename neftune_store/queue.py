@@ -60,4 +60,5 @@ def queue_of(session: Session, project_id: str, limit: int = 50) -> Queue:
         .limit(check_limit(limit))
     )
     waiting = [Waiting(job_of(row), place) for row, place in first]
-    return Queue(queued, running or 0, oldest, waiting, running_limit_reached(session, project_id))
+    running_limit = session.scalar(select(running_limit_reached(project_id)))
+    return Queue(queued, running or 0, oldest, waiting, running_limit)

@@ -4,7 +4,7 @@ Rows are counted, not objects: equal bytes uploaded twice are counted twice. Che
 counted, for they come and go by themselves.
 """
 
-from sqlalchemy import func, select
+from sqlalchemy import ScalarSelect, Select, func, select
 from sqlalchemy.orm import Session
 
 from neftune_store.errors import QueueFull, QuotaExceeded
@@ -54,18 +54,20 @@ def stored_bytes(session: Session, project_id: str) -> int:
     return int(session.scalar(datasets) or 0) + int(session.scalar(artifacts) or 0)
 
 
-def running_limit_reached(session: Session, project_id: str) -> int | None:
-    """Give the number of jobs that the project may run at once, if it runs that many now."""
-    limit = session.scalar(select(ProjectRow.max_running).where(ProjectRow.id == project_id))
-    if limit is None or running_jobs(session, project_id) < limit:
-        return None
-    return limit
+def running_limit_reached(project_id: str) -> ScalarSelect[int | None]:
+    """Ask for the number of jobs that the project may run at once, if it runs that many now."""
+    running = _running(project_id).scalar_subquery()
+    limit = select(ProjectRow.max_running)
+    return limit.where(ProjectRow.id == project_id, ProjectRow.max_running <= running).scalar_subquery()
 
 
 def running_jobs(session: Session, project_id: str) -> int:
     """Count the jobs that the project runs now."""
-    running = select(func.count()).where(JobRow.project_id == project_id, JobRow.status == Status.RUNNING)
-    return session.scalar(running) or 0
+    return session.scalar(_running(project_id)) or 0
+
+
+def _running(project_id: str) -> Select[int]:
+    return select(func.count()).where(JobRow.project_id == project_id, JobRow.status == Status.RUNNING)
 
 
 def _check_bytes(session: Session, project_id: str, limit: int, more: int) -> None:

@@ -12,12 +12,14 @@ import httpx
 import pytest
 from sqlalchemy import text
 
+from api import make_key
 from api.database import Database
 from api.keeper import Keeper
 from api.listener import Wakeups
 from api.stream import StreamSlots
 from neftune_store.db import make_engine, unit_of_work
 from neftune_store.errors import DatabaseUnavailable
+from neftune_store.ids import new_id
 from neftune_store.keys import MOST, USE_NOTED, KeyLedger
 from tests.api.live_api import Service, submit
 
@@ -249,3 +251,20 @@ def test_without_a_database_uses_are_kept_and_streams_left_alone() -> None:
         return keeper._used, slot.closed
 
     assert asyncio.run(look()) == ({"key_a"}, False)
+
+
+def test_an_operator_without_a_key_makes_one_at_the_database(
+    service: Service, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", service.settings.database_url)
+    name = f"project-{new_id('x')}"
+    make_key.main(["--project", name, "--scope", "read"])
+    make_key.main(["--project", name])
+    reader, whole = capsys.readouterr().out.split()
+    with service.client(reader) as client, service.client(whole) as operator:
+        assert client.get("/session").json()["scopes"] == ["read"]
+        assert operator.get("/session").json()["scopes"] == ["admin", "operator", "read", "write"]
+        assert len(operator.get("/keys").json()["items"]) == 2
+        own = {"Neftune-Project": name}
+        made = [one for one in operator.get("/audit", headers=own).json()["items"] if one["key"] == "command"]
+    assert [one["action"] for one in made] == ["key.created"] * 2

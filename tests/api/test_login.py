@@ -73,10 +73,13 @@ def test_a_key_wins_over_a_cookie(service: Service, browser: httpx.Client) -> No
     with_key = {"Authorization": f"Bearer {service.key()}"}
     own = browser.get("/session").json()["project"]["id"]
     assert browser.get("/session", headers=with_key).json()["project"]["id"] != own
-    # Also a wrong one: nothing is done in a name that was not meant
-    assert refused(browser.get("/session", headers={"Authorization": "Bearer wrong-key-wrong-key"})) == (
-        401, "unauthorized"
-    )  # fmt: skip
+    # Also a wrong one, or what is none: nothing is done in a name that was not meant
+    for wrong in ("Bearer wrong-key-wrong-key", "Basic abc", ""):
+        answer = browser.get("/session", headers={"Authorization": wrong})
+        assert refused(answer) == (401, "unauthorized")
+    # And what a program does with a key needs no marks of a page
+    del browser.headers["Origin"], browser.headers["Neftune-CSRF"]
+    assert browser.post("/datasets", content=rows(), headers=with_key).status_code == 201
 
 
 @pytest.mark.parametrize(

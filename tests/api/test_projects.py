@@ -88,10 +88,10 @@ def test_projects_are_listed_in_pages(operator: httpx.Client, project: str) -> N
 def test_uploads_over_the_quota_are_refused_and_nothing_is_kept(
     service: Service, client: httpx.Client, operator: httpx.Client, project: str
 ) -> None:
-    data = rows()
-    bound(operator, project, stored_bytes=2 * len(data))
     first = upload(client)
-    upload(client)
+    upload(client, rows(10))
+    bound(operator, project, stored_bytes=client.get("/usage").json()["items"][0]["stored_bytes"])
+    data = rows(11)  # less than what the first one holds
     kept = service.kept()
 
     def chunks() -> Iterator[bytes]:
@@ -106,9 +106,10 @@ def test_uploads_over_the_quota_are_refused_and_nothing_is_kept(
             data={"purpose": "fine-tune"}, files={"file": ("rows.jsonl", data)}, trust_env=False,
         )  # fmt: skip
         assert (answer.status_code, answer.json()["error"]["code"]) == (413, "quota_exceeded")
+        assert service.kept() == kept
         client.delete(f"/datasets/{first['id']}")
         assert put(ai, data).status == "processed"
-    assert service.kept() == kept
+    bound(operator, project, stored_bytes=0)
     promised = {"bytes": 10, "filename": "x", "mime_type": "", "purpose": "fine-tune"}
     late = client.post("/v1/uploads", json=promised)
     assert (late.status_code, late.json()["error"]["code"]) == (413, "quota_exceeded")

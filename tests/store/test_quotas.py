@@ -5,7 +5,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, event, text
 
 from neftune_store.claims import Claim, claim_next
 from neftune_store.datasets import DatasetLedger
@@ -28,6 +28,21 @@ def bound(engine: Engine, project_id: str, **quotas: int | None) -> None:
 def claim_or_none(engine: Engine, worker: str = "w") -> Claim | None:
     with unit_of_work(engine) as session:
         return claim_next(session, worker, 60)
+
+
+def asked_to_claim_nothing(engine: Engine) -> int:
+    """Find nothing to claim; tell how often the table was asked."""
+    asked: list[str] = []
+
+    def listen(_line: object, _cursor: object, statement: str, *_rest: object) -> None:
+        asked.append(statement)
+
+    event.listen(engine, "before_cursor_execute", listen)
+    try:
+        assert claim_or_none(engine) is None
+    finally:
+        event.remove(engine, "before_cursor_execute", listen)
+    return len([one for one in asked if "SKIP LOCKED" in one])
 
 
 def test_a_quota_of_queued_jobs_goes_before_the_default(engine: Engine) -> None:
@@ -114,16 +129,16 @@ def test_results_are_stored_bytes_too_and_a_full_project_submits_nothing(engine:
 def test_a_project_runs_no_more_than_it_may_and_others_go_on(engine: Engine) -> None:
     crowd, single = make_dataset(engine), make_dataset(engine)
     bound(engine, crowd.project_id, running_jobs=2)
-    for _ in range(4):
-        make_job(engine, dataset=crowd)
+    last = [make_job(engine, dataset=crowd) for _ in range(4)][-1]
     alone = make_job(engine, dataset=single)
     claims = [make_claim(engine) for _ in range(3)]
     assert Counter(claim.project_id for claim in claims) == {crowd.project_id: 2, single.project_id: 1}
-    assert claim_or_none(engine) is None
+    assert asked_to_claim_nothing(engine) == 1  # a project that is full is not even tried
     with unit_of_work(engine) as session:
         assert queue_of(session, crowd.project_id).running_limit == 2
-        assert JobLedger(session).running_limit_reached(crowd.project_id) == 2
-        assert JobLedger(session).running_limit_reached(alone.project_id) is None
+        jobs = JobLedger(session)
+        assert jobs.waiting(jobs.get(crowd.project_id, last.id)) == (2, 2)
+        assert jobs.waiting(jobs.get(alone.project_id, alone.id)) == (None, None)
     # What ends makes room
     settle(engine, next(one for one in claims if one.project_id == crowd.project_id), Status.SUCCEEDED)
     assert make_claim(engine).project_id == crowd.project_id
