@@ -29,6 +29,7 @@ UPLOADS = re.compile(r"/datasets|/v1/files|/v1/uploads/[^/]+/parts")  # large bo
 HEAD_LIMIT = 64 * 1024  # bytes of all headers together
 _LINGER_S = 2.0
 _LINGER_BYTES = 64 * 1024 * 1024
+_A_YEAR = "max-age=31536000"
 
 SECURITY_HEADERS = {
     "content-security-policy": (
@@ -54,7 +55,7 @@ class Envelope:
             await self._app(scope, receive, send)
             return
         request_id = _request_id(Headers(scope=scope))
-        scope.setdefault("state", {})["request_id"] = request_id
+        scope.setdefault("state", {}).update(request_id=request_id, by_tls=scope.get("scheme") == "https")
         exchange = _Exchange(receive, send, scope["state"], self._stalled_after_s)
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
@@ -199,4 +200,6 @@ def _seal(message: Message, state: MutableMapping[str, Any]) -> None:
         headers.update(rate.headers())
     for name, value in SECURITY_HEADERS.items():
         headers.setdefault(name, value)
+    if state["by_tls"]:  # to us, or to a proxy that we believe
+        headers.setdefault("strict-transport-security", _A_YEAR)
     headers.setdefault("cache-control", "no-store")

@@ -37,6 +37,9 @@ def serving(app: FastAPI, settings: ApiSettings, **changes: Any) -> Server:
         loop="asyncio",
         ws="none",
         server_header=False,
+        # Nobody is believed by default, not even this machine: who names addresses could guess keys for ever.
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=settings.trusted_proxies,
         access_log=False,
         log_config=None,
         timeout_graceful_shutdown=_GRACE_S,

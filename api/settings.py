@@ -19,6 +19,11 @@ class ApiSettings(StoreSettings):
         "*", description="Host names this service answers for, comma-separated patterns."
     )
     json_body_limit: int = Field(64 * 1024, ge=1024, description="Largest JSON body, in bytes.")
+    trusted_proxies: str = Field(
+        "",
+        description="Addresses or networks of proxies whose X-Forwarded-For and -Proto are believed,"
+        " comma-separated.",
+    )
     sse_per_key: int = Field(20, ge=1, description="Live streams one key may hold open.")
     sse_seconds: float = Field(600, gt=0, description="A live stream ends by itself after this long.")
     sse_poll_seconds: float = Field(2, gt=0, description="How often a stream looks without being woken.")

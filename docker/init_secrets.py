@@ -84,6 +84,15 @@ def hand_out(root: Path, known: Mapping[str, str]) -> None:
     write_once(root / "storage" / "s3.json", storage_identities(known), STORAGE)
 
 
+def give(folder: Path, owner: int) -> None:
+    """Let a service write its own secrets into a folder, such as the certificates of the proxy."""
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    if os.geteuid() == 0:
+        os.chown(folder, owner, owner)
+
+
 if __name__ == "__main__":
     where = Path(sys.argv[1])
+    give(where / "proxy", APP)
     hand_out(where, vault(where))

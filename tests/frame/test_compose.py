@@ -63,10 +63,25 @@ def test_it_follows_the_compose_specification():
     assert checked.returncode == 0, checked.stdout
 
 
-def test_only_the_api_is_published_and_only_on_loopback():
+def test_only_the_proxy_is_published_and_only_on_loopback():
     published = {name: SERVICES[name]["ports"] for name in SERVICES if "ports" in SERVICES[name]}
-    assert list(published) == ["api"]
-    assert [with_defaults(port) for port in published["api"]] == ["127.0.0.1:8000:8000"]
+    assert list(published) == ["proxy"]
+    assert [with_defaults(port) for port in published["proxy"]] == ["127.0.0.1:8443:443"]
+
+
+def test_the_proxy_reaches_the_api_and_nothing_else():
+    on_front = [name for name in SERVICES if "front" in SERVICES[name].get("networks", [])]
+    assert on_front == ["api", "proxy"]
+    assert SERVICES["proxy"]["networks"] == ["front"]
+    assert ("api", "service_healthy") in comes_after("proxy")
+    assert environment("api")["TRUSTED_PROXIES"] == "10.0.0.0/8,172.16.0.0/12,192.168.0.0/16"
+
+
+def test_the_proxy_lets_through_what_the_api_takes_and_little_more():
+    largest, most = int(environment("api")["MAX_DATASET_BYTES"]), int(environment("proxy")["MAX_BODY_BYTES"])
+    assert largest == ApiSettings.model_fields["max_dataset_bytes"].default
+    assert largest + 1024 * 1024 < most < largest * 1.01  # the frame of a form
+    assert f"{{$MAX_BODY_BYTES:{most}}}" in (ROOT / "docker" / "Caddyfile").read_text("utf-8")
 
 
 def test_stores_have_no_way_out():
@@ -80,7 +95,7 @@ def test_stores_have_no_way_out():
 def test_a_service_holds_no_rights_it_does_not_need(name: str):
     service = SERVICES[name]
     assert service["cap_drop"] == ["ALL"]
-    assert service.get("cap_add", []) == (["CHOWN"] if name == "init" else [])
+    assert service.get("cap_add", []) == {"init": ["CHOWN"], "proxy": ["NET_BIND_SERVICE"]}.get(name, [])
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert service["read_only"] is True
     assert service["pids_limit"] > 0
@@ -98,7 +113,7 @@ def test_a_service_is_started_again_unless_its_work_is_done(name: str):
     assert SERVICES[name]["restart"] == ("no" if name in ONCE else "unless-stopped")
 
 
-@pytest.mark.parametrize("name", ["postgres", "redis", "storage", "worker", "worker-cpu"])
+@pytest.mark.parametrize("name", ["proxy", "postgres", "redis", "storage", "worker", "worker-cpu"])
 def test_a_service_tells_how_it_is(name: str):
     assert SERVICES[name]["healthcheck"]["test"][0] in {"CMD", "CMD-SHELL"}
 
@@ -125,7 +140,7 @@ def test_no_secret_stands_in_the_file(name: str):
 def test_a_service_sees_one_folder_of_secrets_and_cannot_write_it(name: str):
     secret = [mount for mount in mounts(name) if mount.get("source", "").startswith("secrets-")]
     assert all(mount["read_only"] for mount in secret)
-    assert len(secret) == (0 if name == "bucket" else 1)
+    assert len(secret) == (0 if name in {"bucket", "proxy"} else 1)
     assert "secrets-vault" not in {mount["source"] for mount in secret}
 
 
