@@ -10,16 +10,20 @@ from typing import Any
 
 from rich.console import Console
 
+from neftune_client.archive import unpack
+from neftune_client.cli.screen import watch
+from neftune_client.client import Client
+from neftune_client.curve import Curve
+from neftune_client.errors import ClientError
 from standalone.demo import answers, dataset
-from standalone.demo.adapter import FOLDER, unpack
-from standalone.demo.client import Client
-from standalone.demo.screen import Curve, watch
-from standalone.demo.stream import follow
 from standalone.errors import DemoFailed
 
 MODEL = "neftune/demo-base"
 MODEL_DIR = Path(__file__).parent.parent / "models" / MODEL
 ALPHA = 5.0
+NO_PATIENCE_S = 0.0  # the service is on this machine, and just came up
+FOLDER = "adapter"
+_NEEDED = ("adapter_config.json", "adapter_model.safetensors")
 _LOG_LINES = 30
 
 
@@ -47,9 +51,9 @@ def tell(base_url: str, api_key: str, out_dir: Path, console: Console, stopping:
     """Run the main job against a running service; 0 if all went well, else 1 and why."""
     began = time.monotonic()
     try:
-        with Client(base_url, api_key) as client:
+        with Client(base_url, api_key, patience_s=NO_PATIENCE_S) as client:
             _chapters(client, Path(out_dir), console, stopping)
-    except DemoFailed as failure:
+    except (ClientError, DemoFailed) as failure:
         if stopping():  # by Ctrl-C: whoever pressed it knows why
             return 1
         console.print(f"\nThe demo failed: {failure}", style="red", markup=False, highlight=False)
@@ -64,7 +68,7 @@ def _chapters(client: Client, out: Path, console: Console, stopping: Callable[[]
     _say(console, f"\n1. Dataset {rows['id']}: {rows['rows']} rows, sha256 {rows['sha256']}")
     job = client.submit(spec(rows["id"]))
     _say(console, f"2. Job {job['id']}: LoRA on {MODEL}, alpha {ALPHA:g}; a worker takes it")
-    curve = watch(follow(client, job["id"], stopping), console)
+    curve = watch(client.follow(job["id"], stopping=stopping), console)
     _succeeded(client, job["id"], curve)
     _noise(curve, console)
     folder = _adapter(client, job["id"], out / job["id"], console)
@@ -80,11 +84,18 @@ def _succeeded(client: Client, job_id: str, curve: Curve) -> None:
     if curve.status == "succeeded":
         return
     error = client.job(job_id)["error"] or {"code": curve.status, "detail": "it was stopped"}
-    tail = "\n".join(client.log(job_id).splitlines()[-_LOG_LINES:])
+    tail = "\n".join(_log(client, job_id).splitlines()[-_LOG_LINES:])
     raise DemoFailed(
         f"the job ended {curve.status}: {error['code']}: {error['detail']}\n"
         f"The end of its log:\n{tail or '(empty)'}"
     )
+
+
+def _log(client: Client, job_id: str) -> str:
+    try:
+        return client.log(job_id)
+    except ClientError:
+        return ""
 
 
 def _noise(curve: Curve, console: Console) -> None:
@@ -111,7 +122,9 @@ def _adapter(client: Client, job_id: str, out: Path, console: Console) -> Path:
     got = client.download(job_id, "adapter", out / "adapter.tar")
     if got.sha256 != listed["adapter"]["sha256"]:
         raise DemoFailed(f"adapter: sha256 {got.sha256}, but the listing says {listed['adapter']['sha256']}.")
-    files = unpack(got.path, out)
+    files = unpack(got.path, out / FOLDER)
+    if missing := [name for name in _NEEDED if out / FOLDER / name not in files]:
+        raise DemoFailed(f"adapter.tar lacks {', '.join(missing)}.")
     _say(console, f"4. Adapter: {got.bytes:,} bytes, {len(files)} files, equal to ETag and listing")
     _say(console, f"   sha256 {got.sha256}")
     return out / FOLDER

@@ -10,9 +10,9 @@ from neftune_core.spec import JobSpec
 from standalone.demo import run_demo
 from standalone.demo.dataset import PATH
 from standalone.demo.story import ALPHA, spec
+from tests.client.scripted import Answer, as_json, scripted
 
-from .service import Answer, as_json, service
-
+WRONG = "0" * 64
 DATASET = {"id": "ds_1", "rows": 320, "sha256": "ab"}
 VERIFIED = {"alpha": 5.0, "effective_alpha": 5.0, "examples": 9, "noise_ratio": 0.2, "noise_on_pads": 0.0}
 
@@ -33,8 +33,8 @@ ANSWERS = {
     "/datasets": as_json(DATASET, 201),
     "/jobs": as_json({"id": "job_1"}, 201),
     "/jobs/job_1/stream": SUCCEEDED,
-    "/jobs/job_1/artifacts": as_json({"items": [{"name": "adapter", "sha256": "00"}], "next": None}),
-    "/jobs/job_1/artifacts/adapter": Answer(b"tar", headers={"etag": '"00"'}),
+    "/jobs/job_1/artifacts": as_json({"items": [{"name": "adapter", "sha256": WRONG}], "next": None}),
+    "/jobs/job_1/artifacts/adapter": Answer(b"tar", headers={"etag": f'"{WRONG}"'}),
 }
 
 
@@ -45,7 +45,7 @@ def _run(tmp_path, changed, seen=None, stopping=lambda: False):
         return (ANSWERS | changed).get(request.path, Answer(b"", 404))
 
     console = Console(file=io.StringIO(), width=200)
-    with service(answer) as url:
+    with scripted(answer) as url:
         code = run_demo(url, "key", tmp_path, console, stopping)
     return code, console.file.getvalue()
 
@@ -86,7 +86,7 @@ def test_a_refused_dataset_is_told_with_its_faults(tmp_path):
 def test_a_download_that_is_not_what_its_tag_says_is_refused(tmp_path):
     code, text = _run(tmp_path, {})
     assert code == 1
-    assert "its ETag says 00" in text
+    assert f"its ETag says {WRONG}" in text
 
 
 def test_a_run_without_proof_of_its_noise_is_refused(tmp_path):

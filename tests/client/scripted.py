@@ -24,6 +24,7 @@ class Asked:
 
     method: str
     path: str
+    query: str
     headers: dict[str, str]
     body: bytes
 
@@ -33,24 +34,25 @@ def as_json(told: object, status: int = 200) -> Answer:
 
 
 @contextmanager
-def service(answer: Callable[[Asked], Answer]) -> Iterator[str]:
+def scripted(answer: Callable[[Asked], Answer]) -> Iterator[str]:
     """Serve until the block ends; gives the URL."""
 
     class Handler(BaseHTTPRequestHandler):
         def _serve(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length") or 0))
-            path = self.path.split("?")[0]
+            path, _, query = self.path.partition("?")
             headers = {name.lower(): value for name, value in self.headers.items()}
-            told = answer(Asked(self.command, path, headers, body))
+            told = answer(Asked(self.command, path, query, headers, body))
             self.send_response(told.status)
             for name, value in told.headers.items():
                 self.send_header(name, value)
-            self.send_header("content-length", str(told.length or len(told.body)))
+            self.send_header("content-length", str(len(told.body) if told.length is None else told.length))
             self.end_headers()
-            self.wfile.write(told.body)
+            if self.command != "HEAD":
+                self.wfile.write(told.body)
             self.close_connection = told.length is not None
 
-        do_GET = do_POST = _serve  # noqa: N815 - the names that http.server looks for
+        do_GET = do_POST = do_HEAD = do_DELETE = _serve  # noqa: N815 - the names that http.server looks for
 
         def log_message(self, *_: object) -> None:
             pass

@@ -4,8 +4,9 @@ import io
 
 from rich.console import Console
 
-from standalone.demo.screen import sparks, watch
-from standalone.demo.stream import Message
+from neftune_client.cli.screen import sparks, watch
+from neftune_client.curve import Curve, duration
+from neftune_client.stream import Message
 
 RUN = [
     Message("1", "status", {"status": "running", "attempt": 1}),
@@ -50,11 +51,40 @@ def test_what_was_told_is_kept():
     assert curve.verified["effective_alpha"] == 5.01
 
 
-def test_a_second_attempt_begins_a_new_curve():
-    again = [*RUN[:-1], Message("100", "event", {"name": "run.started", "data": {}}), *RUN[1:6]]
-    curve = watch(again, Console(file=io.StringIO()))
-    assert curve.losses == [3.9, 3.8]
-    assert curve.step == 2
+def test_steps_that_run_again_are_drawn_anew():
+    again = Message("100", "event", {"name": "rewound", "data": {"step": 2}})
+    later = Message("101", "metric", {"step": 3, "values": {"train_loss": 9.0}})
+    curve = watch([*RUN[:-1], again, later], Console(file=io.StringIO()))
+    assert curve.losses == [3.9, 3.8, 9.0]
+    assert curve.step == 3
+
+
+def test_a_run_that_was_lost_says_so():
+    lost = Message("100", "event", {"name": "run.lost", "data": {}})
+    console = Console(file=io.StringIO(), width=100)
+    watch([*RUN[:6], lost], console)
+    assert "the run was lost; the job goes back to the queue" in console.file.getvalue()
+
+
+def test_what_is_left_is_told_by_the_pace_of_the_last_steps():
+    times = iter(range(0, 100, 2))
+    curve = Curve(clock=lambda: float(next(times)))
+    for message in RUN[:10]:
+        curve.hear(message)
+    assert curve.step == 6
+    assert curve.eta_s == (24 - 6) * 2
+    assert "about 36 s left" in curve.beside()
+
+
+def test_how_fast_and_the_alpha_that_was_measured_stand_beside_the_losses():
+    curve = Curve()
+    values = {"train_loss": 1.0, "tokens_per_s": 12345.6, "epoch": 0.5, "noise_effective_alpha": 4.98}
+    curve.hear(Message("1", "metric", {"step": 1, "values": values}))
+    assert curve.beside() == "epoch 0.50  12,346 tokens/s  alpha measured 4.98"
+
+
+def test_times_read_as_people_say_them():
+    assert [duration(s) for s in (5, 89, 120, 5000, 11100)] == ["5 s", "89 s", "2 min", "83 min", "3 h 05"]
 
 
 def test_sparks_fall_with_the_loss():

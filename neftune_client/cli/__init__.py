@@ -1,0 +1,1 @@
+"""`neftune`, the command line: words of a terminal around :class:`neftune_client.client.Client`."""

@@ -1,0 +1,187 @@
+"""Following live: through a network that goes away, until somebody leaves, one job or several."""
+
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from itertools import islice
+
+import httpx
+import pytest
+
+from neftune_client import Client
+from neftune_store.claims import Claim
+from neftune_store.db import unit_of_work
+from neftune_store.runs import write_metrics
+from neftune_store.settling import settle_failed, settle_succeeded
+from tests import factories
+from tests.api.live_api import Service, claim, spec, upload
+from tests.client.conftest import Neftune
+from tests.faults.proxy import before
+
+
+@pytest.fixture
+def mine(service: Service, key: str) -> Iterator[httpx.Client]:
+    with service.client(key) as opened:
+        yield opened
+
+
+def begun(service: Service, mine: httpx.Client) -> Claim:
+    answer = mine.post("/jobs", json=spec(upload(mine)["id"], resources={"priority": 100}))
+    return claim(service, answer.json())
+
+
+def write(service: Service, claimed: Claim, steps: range) -> None:
+    with unit_of_work(service.engine) as session:
+        write_metrics(session, claimed, [(step, {"train_loss": 1 / step}) for step in steps])
+
+
+def test_a_network_that_goes_away_while_one_watches_loses_no_point(
+    service: Service, mine: httpx.Client, key: str
+) -> None:
+    claimed = begun(service, mine)
+    write(service, claimed, range(1, 301))
+    waited: list[float] = []
+    with before(("127.0.0.1", service.port)) as proxy:
+
+        def pause(seconds: float) -> None:
+            """While it is away, the run goes on and ends; then the network is back."""
+            waited.append(seconds)
+            if len(waited) == 2:
+                write(service, claimed, range(301, 401))
+                with unit_of_work(service.engine) as session:
+                    settle_succeeded(session, claimed, {}, [factories.make_artifact()])
+            if len(waited) == 3:
+                proxy.turn("pass")
+
+        told: list[str] = []
+        url = f"http://127.0.0.1:{proxy.port}"
+        with Client(url, key, pause=pause, tell=told.append) as client:
+            following = client.follow(claimed.job_id)
+            seen = list(islice(following, 150))
+            proxy.turn("cut")
+            seen += following
+    assert len(waited) == 3
+    assert "Trying again" in told[0]
+    assert [one.data["step"] for one in seen if one.kind == "metric"] == list(range(1, 401))
+    assert seen[-1].data["status"] == "succeeded"
+
+
+def test_ctrl_c_leaves_the_job_running_and_says_how_to_come_back(
+    service: Service, mine: httpx.Client, key: str
+) -> None:
+    claimed = begun(service, mine)
+    write(service, claimed, range(1, 4))
+    env = {**os.environ, "NEFTUNE_URL": service.url, "NEFTUNE_API_KEY": key}
+    command = [sys.executable, "-m", "neftune_client", "watch", "last"]
+    pipe = subprocess.PIPE
+    watching = subprocess.Popen(command, env=env, stdout=pipe, stderr=pipe, text=True)
+    assert watching.stdout is not None
+    while "step    3" not in watching.stdout.readline():
+        assert watching.poll() is None
+    watching.send_signal(signal.SIGINT)
+    _, err = watching.communicate(timeout=30)
+    assert watching.returncode == 130
+    assert f"neftune watch {claimed.job_id}" in err
+    assert "Traceback" not in err
+    found = mine.get(f"/jobs/{claimed.job_id}").json()
+    assert (found["status"], found["intent"]) == ("running", "run")
+
+
+def test_on_a_terminal_the_curve_is_drawn_and_text_from_elsewhere_steers_nothing(
+    service: Service, mine: httpx.Client, key: str
+) -> None:
+    claimed = begun(service, mine)
+    write(service, claimed, range(1, 30))
+    with unit_of_work(service.engine) as session:
+        settle_failed(session, claimed, "nan_loss", "Beware \x1b[2J\x1b]0;of the title\x07.", retryable=False)
+    leader, follower = pty.openpty()
+    env = {
+        **os.environ,
+        "NEFTUNE_URL": service.url,
+        "NEFTUNE_API_KEY": key,
+        "TERM": "xterm",
+        "COLUMNS": "100",
+    }
+    command = [sys.executable, "-m", "neftune_client", "watch", claimed.job_id]
+    watching = subprocess.Popen(command, env=env, stdin=follower, stdout=follower, stderr=follower)
+    os.close(follower)
+    written = b""
+    try:
+        while block := os.read(leader, 65536):
+            written += block
+    except OSError:  # how Linux says that nobody writes any more
+        pass
+    os.close(leader)
+    assert watching.wait(30) == 3
+    text = written.decode()
+    assert "█" in text
+    assert "\x1b]0;" not in text
+    assert "\x1b[2J" not in text
+    assert "of the title" in text
+
+
+def test_a_sweep_is_one_job_for_each_alpha_and_seed_with_a_control(
+    neftune: Neftune, mine: httpx.Client
+) -> None:
+    dataset = upload(mine)["id"]
+    words = ("sweep", dataset, "--alpha", "5", "--alpha", "10", "--seed", "1", "--seed", "2", "--tag", "mine")
+    told = neftune(*words, "--set", "training.epochs=1", "--json").told
+    points = [(one["spec"]["training"]["seed"], one["spec"]["alpha"]) for one in told["jobs"]]
+    assert points == [(seed, alpha) for seed in (1, 2) for alpha in (0.0, 5.0, 10.0)]
+    assert {tuple(one["tags"]) for one in told["jobs"]} == {("mine",)}
+    assert {one["spec"]["training"]["epochs"] for one in told["jobs"]} == {1.0}
+    # The same words again go on with the same sweep
+    again = neftune(*words, "--set", "training.epochs=1").out.splitlines()
+    assert [line.split("\t")[0] for line in again] == [one["id"] for one in told["jobs"]]
+    assert len(mine.get("/jobs").json()["items"]) == 6
+
+
+def test_a_watched_sweep_is_compared_with_its_control(
+    neftune: Neftune, service: Service, mine: httpx.Client
+) -> None:
+    words = ["sweep", upload(mine)["id"], "--seed", "1", "--seed", "2", "--tag", "mine"]
+    words += ["--set", "resources.priority=100"]
+    jobs = {one["id"]: one for one in neftune(*words, "--json").told["jobs"]}
+    losses = {(0.0, 1): 2.0, (5.0, 1): 1.5, (0.0, 2): 2.2, (5.0, 2): 1.9}
+    for job in jobs.values():
+        claimed = claim(service, job)
+        place = (job["spec"]["alpha"], job["spec"]["training"]["seed"])
+        with unit_of_work(service.engine) as session:
+            write_metrics(session, claimed, [(1, {"eval_loss": losses[place]})])
+            settle_succeeded(session, claimed, {}, [factories.make_artifact()])
+    said = neftune(*words, "--watch")
+    assert said.status == 0, said.err
+    assert said.out.count("succeeded") == 4
+    table = [line.split("\t") for line in said.out.splitlines() if "\t" in line]
+    assert table == [
+        ["0", "2/2", "2.1000", "the control", ""],
+        ["5", "2/2", "1.7000", "+0.4000 ± 0.1000", "2 of 2"],
+    ]
+    assert "fewer than three seeds" in said.err
+    compared = neftune(*words, "--watch", "--json").lines[-1]
+    assert compared["event"] == "compared"
+    assert compared["data"][1]["gain"] == pytest.approx(0.4)
+
+
+def test_the_log_is_written_whole_where_it_can_not_be_followed(
+    neftune: Neftune, service: Service, mine: httpx.Client
+) -> None:
+    claimed = begun(service, mine)
+    with unit_of_work(service.engine) as session:
+        settle_failed(session, claimed, "nan_loss", "NaN.", retryable=False, log_tail="the last words\n")
+    assert neftune("logs", claimed.job_id).out == "the last words\n"
+    said = neftune("logs", claimed.job_id, "-f")
+    assert (said.status, said.out) == (0, "the last words\n")
+
+
+def test_a_reader_that_has_enough_is_no_fault(service: Service, mine: httpx.Client, key: str) -> None:
+    upload(mine)
+    env = {**os.environ, "NEFTUNE_URL": service.url, "NEFTUNE_API_KEY": key}
+    shell = f"{sys.executable} -m neftune_client datasets | true"
+    done = subprocess.run(["bash", "-c", shell], env=env, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    assert not re.search("Traceback|Exception", done.stderr)
