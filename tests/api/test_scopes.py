@@ -19,6 +19,7 @@ NEEDS = {
     ("POST", "/projects"): "operator",
     ("PATCH", "/projects/{project_id}"): "operator",
     ("GET", "/audit"): "admin",
+    ("GET", "/metrics"): "operator",
     ("POST", "/session"): "any",
     ("GET", "/session"): "any",
     ("DELETE", "/session"): "any",
