@@ -14,8 +14,9 @@ from neftune_core.spec import JobSpec
 
 _DESCRIPTION = """Fine-tune language models with the paper's NEFTune noise.
 
-Send the key as `Authorization: Bearer <key>`. Refusals are problem details (RFC 9457) with a stable
-`code`; what was sent is never repeated."""
+Send the key as `Authorization: Bearer <key>`; an operator's names a project in `Neftune-Project`. Browsers
+log in with `POST /session`. Refusals are problem details (RFC 9457) with a stable `code`; what was sent is
+never repeated. `RateLimit-Limit`, `RateLimit-Remaining` and `RateLimit-Reset` tell where the key stands."""
 
 
 _REFUSED = "Refused; `code` tells why, and errors.md what to do."

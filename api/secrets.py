@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from api.bodies import json_body
-from api.deps import Reader, Tx, Writer, problems
+from api.deps import Audited, Reader, Tx, Writer, problems
 from api.refusals import InvalidRequest
 from api.schemas import Listing, Schema
 from neftune_core.spec import KEPT_NAME
@@ -84,9 +84,10 @@ def list_secrets(who: Reader, secrets: Secrets) -> Listing[SecretRead]:
         **problems(400, 401, 403, 409, 413, 415, 422),
     },
 )
-def put_secret(
+def put_secret(  # noqa: PLR0913, PLR0917 - each thing a request carries, by name
     response: Response,
     who: Writer,
+    audit: Audited,
     secrets: Secrets,
     name: Name,
     wanted: Annotated[SecretSpec, Depends(asked)],
@@ -97,13 +98,15 @@ def put_secret(
             "The name does not fit; see errors.", [Fault(("name",), "secret_name", _BAD_NAME)]
         )
     secret, is_new = secrets.put(who.project_id, name, wanted.value)
+    audit.note(who.project_id, "secret.created" if is_new else "secret.replaced", name)
     response.status_code = 201 if is_new else 200
     return SecretRead.of(secret)
 
 
 @router.delete("/{name}", status_code=204, summary="Forget a secret", responses=problems(401, 403, 404))
-def delete_secret(who: Writer, secrets: Secrets, name: Name) -> None:
+def delete_secret(who: Writer, audit: Audited, secrets: Secrets, name: Name) -> None:
     """Forget it; a job that needs it and has not fetched its model fails with ``secret_unknown``."""
     if not re.fullmatch(KEPT_NAME, name):
         raise SecretNotFound
     secrets.delete(who.project_id, name)
+    audit.note(who.project_id, "secret.deleted", name)

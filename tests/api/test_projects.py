@@ -1,6 +1,9 @@
 """Projects: made and bounded by the operator; what they use, and who changed what."""
 
+import threading
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -113,6 +116,25 @@ def test_uploads_over_the_quota_are_refused_and_nothing_is_kept(
     promised = {"bytes": 10, "filename": "x", "mime_type": "", "purpose": "fine-tune"}
     late = client.post("/v1/uploads", json=promised)
     assert (late.status_code, late.json()["error"]["code"]) == (413, "quota_exceeded")
+
+
+def test_uploads_at_one_instant_share_the_room_that_is_left(
+    service: Service, client: httpx.Client, operator: httpx.Client, project: str
+) -> None:
+    size = len(rows(12))
+    bound(operator, project, stored_bytes=3 * size + 1)
+    barrier = threading.Barrier(8)
+
+    def put_one(number: int) -> int:
+        data = rows(12).replace(b"Say", b"S%02d" % number)  # no two alike
+        with service.client(key_of(client)) as one:
+            barrier.wait()
+            return one.post("/datasets", content=data).status_code
+
+    with ThreadPoolExecutor(8) as threads:
+        answers = Counter(threads.map(put_one, range(8)))
+    assert answers == {201: 3, 413: 5}
+    assert client.get("/usage").json()["items"][0]["stored_bytes"] == 3 * size
 
 
 def test_a_quota_of_queued_jobs_is_told(client: httpx.Client, operator: httpx.Client, project: str) -> None:

@@ -193,3 +193,13 @@ def test_submitting_without_a_secret_is_as_ever(client: httpx.Client) -> None:
     job = submit(client)
     assert job["spec"]["hub_token"] is None
     client.post(f"/jobs/{job['id']}/cancel")
+
+
+def test_what_becomes_of_a_secret_is_written_down_without_it(owner: httpx.Client) -> None:
+    for value in ("first-canary", "second-canary"):
+        owner.put("/secrets/audited", json={"value": value})
+    for _ in range(2):  # the second time there is none
+        owner.delete("/secrets/audited")
+    told = [one for one in owner.get("/audit").json()["items"] if one["target"] == "audited"]
+    assert [one["action"] for one in told] == ["secret.deleted", "secret.replaced", "secret.created"]
+    assert "canary" not in owner.get("/audit").text
