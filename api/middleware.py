@@ -138,6 +138,8 @@ class Gate:
             self._check_host(headers)
             _check_framing(headers)
             _check_upgrade(headers)
+            if not scope.get("query_string", b"").isascii():
+                raise BadRequest("Percent-encode what is not ASCII in the query.")
             if not _takes_upload(scope):
                 self._check_body(headers)
         await self._app(scope, receive, send)

@@ -1,5 +1,6 @@
 """The OpenAPI document: FastAPI's own, with the job spec's schema and the shape of problems added."""
 
+import json
 import re
 from typing import Any
 
@@ -49,6 +50,9 @@ def _built(app: FastAPI) -> dict[str, Any]:
     for path, item in document["paths"].items():
         for operation in item.values():
             _refine(path, operation)
+            for content in operation.get("requestBody", {}).get("content", {}).values():
+                content["schema"], parts = _taken_apart(content["schema"])
+                schemas.update(parts)
     for unused in ("HTTPValidationError", "ValidationError"):  # FastAPI's own way to refuse
         schemas.pop(unused, None)
     document["components"]["schemas"] = dict(sorted(schemas.items()))
@@ -68,6 +72,14 @@ def _refine(path: str, operation: dict[str, Any]) -> None:
     operation["responses"] = dict(sorted(responses.items()))
 
 
+def _taken_apart(schema: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Give a body's schema and those it is made of, which may not stand inside it here."""
+    if "$defs" not in schema:
+        return schema, {}
+    placed = json.loads(json.dumps(schema).replace("#/$defs/", "#/components/schemas/"))
+    return placed, placed.pop("$defs")
+
+
 def _name_places(path: str, operation: dict[str, Any]) -> None:
     """Name the parts of a path that the handler itself does not look at."""
     known = {one["name"] for one in operation.get("parameters", ())}
@@ -81,7 +93,7 @@ def _of_every_route(path: str) -> set[str]:
     """List what is refused before a route is asked, or by what all routes ask first."""
     found = {"400", "413", "415", "431"}  # the gate's
     if path not in OPEN:
-        found |= {"401", "429", "503"}  # the key's
+        found |= {"401", "403", "429", "503"}  # the key's
     return found | ({"404"} if "{" in path else set())
 
 

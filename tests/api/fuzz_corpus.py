@@ -92,6 +92,11 @@ CORPUS: dict[str, tuple[Case, set[int]]] = {
     "NUL in a path": (_get("/jobs/%00"), {404}),
     "half a character in a path": (_get("/jobs/%ed%a0%80/artifacts/%ff"), {404}),
     "dots in a path": (_get("/jobs/@own:/jobs@/artifacts/..%2f..%2fetc%2fpasswd"), {404}),
+    "bytes in a query": (_get("/jobs", b"\xff=\xfe"), {400}),
+    "bytes in a query of a change": (
+        Case("POST", b"/jobs/@own:/jobs@/cancel", b"\xff=\xfe", (_HOST, _KEY)),
+        {400},
+    ),
     "NUL in a filter": (_get("/jobs", b"tag=%00"), {422}),
     "half a character in a filter": (_get("/jobs", b"model=%ed%a0%80"), {200}),
     "NUL in a filter of /v1": (_get("/v1/fine_tuning/jobs", b"metadata[%00]=1"), {400}),
