@@ -4,11 +4,13 @@ A follower reads rows after the last one sent, as streams do, so a lost wake-up 
 job is taken up again it goes on with the next attempt. Ends with the job, or by itself after an hour.
 """
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from typing import Annotated
 
+import anyio
 import anyio.to_thread
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
@@ -17,7 +19,7 @@ from starlette.responses import StreamingResponse
 
 from api.artifacts import found_artifact, sent
 from api.deps import Reader, VisibleJob, problems
-from api.stream import Slot, StreamSlots, nap
+from api.stream import Slot, StreamSlots
 from neftune_store.artifacts import Artifact
 from neftune_store.blobs import Blobs
 from neftune_store.db import unit_of_work
@@ -45,7 +47,8 @@ async def follow_slot(
         yield None
         return
     slots: StreamSlots = request.app.state.stream_slots
-    slot = slots.take(reader.key_id)
+    slot = Slot()
+    slots.take(reader.key_id, slot)
     try:
         yield slot
     finally:
@@ -101,7 +104,13 @@ async def _followed(request: Request, job: Job, slot: Slot, tail: int | None) ->
             if ended and not parts:
                 return
             if not parts:
-                await nap(woken, min(state.settings.sse_poll_seconds, max(until - time.monotonic(), 0)))
+                await _nap(woken, min(state.settings.sse_poll_seconds, max(until - time.monotonic(), 0)))
+
+
+async def _nap(woken: asyncio.Event, at_most_s: float) -> None:
+    """Wait until something is new, or for so long."""
+    with anyio.move_on_after(at_most_s):
+        await woken.wait()
 
 
 def _told(parts: Sequence[LogPart], fence: int) -> str:

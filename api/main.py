@@ -38,6 +38,7 @@ from api import (
     webhooks,
 )
 from api.database import Database
+from api.feed import Feeds
 from api.keeper import Keeper
 from api.listener import Listener, Wakeups
 from api.middleware import Envelope, Gate
@@ -155,6 +156,9 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     state.scraping = anyio.Lock()
     state.scrape_threads = anyio.CapacityLimiter(1)
     state.closing = asyncio.Event()
+    state.feeds = Feeds(
+        state.engine, state.stream_threads, state.wakeups, state.closing, state.settings.sse_poll_seconds
+    )
     listener = Listener(state.settings.database_url, state.wakeups)
     listener.start(asyncio.get_running_loop())
     state.ringer.start()

@@ -2,39 +2,47 @@
 
 Every message is a row read after the last one sent, so a lost connection, a lost wake-up or another
 process loses nothing: ``Last-Event-ID`` goes on where it ended. Streams end after ten minutes, after
-the message that tells the job's last status, or when their key opens nothing any more.
+the message that tells the job's last status, or when their key opens nothing any more. What is sent comes
+from :mod:`api.feed`.
 """
 
 import asyncio
-import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Sequence
-from functools import partial
-from typing import Annotated
+from collections.abc import AsyncIterator, Iterable
+from typing import Annotated, Any
 
-import anyio
-import anyio.to_thread
 from fastapi import APIRouter, Depends, Header, Request
-from fastapi.sse import EventSourceResponse, ServerSentEvent
-from sqlalchemy import Engine
+from fastapi.responses import StreamingResponse
 
 from api.deps import Reader, VisibleJob
+from api.feed import Feed
 from api.refusals import TooManyStreams
-from neftune_store.db import unit_of_work
-from neftune_store.events import FeedItem, feed_after
-from neftune_store.jobs import Job, JobLedger
-from neftune_store.lifecycle import TERMINAL
 
 router = APIRouter(tags=["jobs"])
 
-BATCH = 200
 _LAST_ID = 2**63 - 1
+_QUIET_S = 15.0  # a line on which nothing is said for so long says that it lives
+ALIVE = b": ping\n\n"
+_MESSAGE = {
+    "type": "object",
+    "properties": {
+        "data": {"type": "string"},
+        "event": {"type": "string"},
+        "id": {"type": "string"},
+        "retry": {"type": "integer", "minimum": 0},
+    },
+}
+SENT: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {"itemSchema": _MESSAGE}}}}
 
 
 class Slot:
     """One live stream; ``closed`` when its key opens nothing any more, so that it ends."""
 
     closed = False
+
+    def close(self) -> None:
+        """Have it end; who sleeps must be woken."""
+        self.closed = True
 
 
 class StreamSlots:
@@ -49,13 +57,11 @@ class StreamSlots:
         """Tell how many are open, of all keys."""
         return sum(map(len, self._open.values()))
 
-    def take(self, key_id: str) -> Slot:
+    def take(self, key_id: str, slot: Slot) -> None:
         """Open one more; refuse when it is one too many."""
-        if len(self._open[key_id]) >= self._per_key:
+        if len(self._open.get(key_id, ())) >= self._per_key:
             raise TooManyStreams(self._per_key)
-        slot = Slot()
         self._open[key_id].add(slot)
-        return slot
 
     def give_back(self, key_id: str, slot: Slot) -> None:
         """Open one less."""
@@ -68,20 +74,86 @@ class StreamSlots:
         return set(self._open)
 
     def close(self, key_ids: Iterable[str]) -> None:
-        """Have the streams of these keys end; those that sleep must be woken."""
+        """Have the streams of these keys end."""
         for key_id in key_ids:
             for slot in self._open.get(key_id, ()):
-                slot.closed = True
+                slot.close()
 
 
-async def stream_slot(request: Request, reader: Reader) -> AsyncIterator[Slot]:
+class Line(Slot):
+    """What one client holds open: woken when there may be something to say, or when nothing was for too long.
+
+    Its one timer is moved only when it rings: a timer for each message would cost more than the message.
+    """
+
+    def __init__(self, seconds: float, closing: asyncio.Event) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._spoke = self._loop.time()
+        self._until = self._spoke + seconds
+        self._closing = closing
+        self.woken = asyncio.Event()
+        self.silent = False
+        self._timer = self._next()
+
+    @property
+    def over(self) -> bool:
+        """Tell whether it is time to end."""
+        return self.closed or self._closing.is_set() or self._loop.time() >= self._until
+
+    def spoke(self) -> None:
+        """Say that something was sent."""
+        self._spoke = self._loop.time()
+        self.silent = False
+
+    def close(self) -> None:
+        """Have it end, and ring no more."""
+        self.closed = True
+        self.woken.set()
+        self._timer.cancel()
+
+    def _next(self) -> asyncio.TimerHandle:
+        return self._loop.call_at(min(self._until, self._spoke + _QUIET_S), self._ring)
+
+    def _ring(self) -> None:
+        now = self._loop.time()
+        self.silent = now - self._spoke >= _QUIET_S
+        self.woken.set()
+        if self.silent:
+            self._spoke = now
+        if now < self._until:
+            self._timer = self._next()
+
+
+class LiveResponse(StreamingResponse):
+    """Server-sent events."""
+
+    media_type = "text/event-stream"
+
+
+def live(pieces: AsyncIterator[bytes]) -> LiveResponse:
+    """Send pieces as they come; nothing on their way shall hold them back."""
+    return LiveResponse(pieces, headers={"cache-control": "no-cache", "x-accel-buffering": "no"})
+
+
+async def held_line(request: Request, reader: Reader) -> AsyncIterator[Line]:
     """Hold a slot until the answer has been sent (so: FastAPI's default scope, on purpose)."""
     slots: StreamSlots = request.app.state.stream_slots
-    slot = slots.take(reader.key_id)
+    line = Line(request.app.state.settings.sse_seconds, request.app.state.closing)
     try:
-        yield slot
+        slots.take(reader.key_id, line)
+        yield line
     finally:
-        slots.give_back(reader.key_id, slot)
+        line.close()
+        slots.give_back(reader.key_id, line)
+
+
+HeldLine = Annotated[Line, Depends(held_line)]
+
+
+async def followed(request: Request, job: VisibleJob, line: HeldLine) -> AsyncIterator[Feed]:
+    """Follow the job until the answer has been sent."""
+    with request.app.state.feeds.of(job, line.woken) as feed:
+        yield feed
 
 
 def resumed_at(last_event_id: str | None) -> int:
@@ -94,49 +166,31 @@ def resumed_at(last_event_id: str | None) -> int:
 @router.get(
     "/jobs/{job_id}/stream",
     summary="Follow a job live (server-sent events)",
-    response_class=EventSourceResponse,
+    response_class=LiveResponse,
+    responses=SENT,
 )
 async def stream(
-    request: Request,
-    job: VisibleJob,
-    slot: Annotated[Slot, Depends(stream_slot)],
+    feed: Annotated[Feed, Depends(followed)],
+    line: HeldLine,
     last_event_id: Annotated[str | None, Header(max_length=256)] = None,
-) -> AsyncIterator[ServerSentEvent]:
+) -> LiveResponse:
     """Send ``metric``, ``event`` and ``status`` messages from after ``Last-Event-ID`` on, as they happen."""
-    state = request.app.state
-    until = time.monotonic() + state.settings.sse_seconds
-    seq = resumed_at(last_event_id)
-    with state.wakeups.of(job.id) as woken:
-        while time.monotonic() < until and not (state.closing.is_set() or slot.closed):
-            woken.clear()
-            look = partial(read, state.engine, job, seq)
-            items, ended = await anyio.to_thread.run_sync(look, limiter=state.stream_threads)
-            for item in items:
-                seq = item.seq
-                yield ServerSentEvent(event=item.kind, id=str(item.seq), data=item.data)
-            if ended:
-                return
-            if len(items) < BATCH:
-                await nap(woken, min(state.settings.sse_poll_seconds, max(until - time.monotonic(), 0)))
+    return live(_told(feed, line, resumed_at(last_event_id)))
 
 
-def read(engine: Engine, job: Job, seq: int) -> tuple[Sequence[FeedItem], bool]:
-    """Read what is new, and tell whether that was the last of it."""
-    with unit_of_work(engine) as session:
-        items = feed_after(session, job.id, seq, BATCH)
-        if not items:
-            # Waiting makes sense only while the job can still change.
-            if not JobLedger(session).get(job.project_id, job.id).finished:
-                return items, False
-            items = feed_after(session, job.id, seq, BATCH)  # it may have ended between the two looks
-        return items, not items or _is_last(items[-1])
-
-
-def _is_last(item: FeedItem) -> bool:
-    return item.kind == "status" and item.data.get("status") in TERMINAL
-
-
-async def nap(woken: asyncio.Event, at_most_s: float) -> None:
-    """Wait until something is new, or for so long."""
-    with anyio.move_on_after(at_most_s):
-        await woken.wait()
+async def _told(feed: Feed, line: Line, seq: int) -> AsyncIterator[bytes]:
+    while not line.over:
+        line.woken.clear()
+        batch = await feed.after(seq)
+        for piece in batch.pieces:
+            yield piece
+        seq = batch.end
+        if feed.over(seq):
+            return
+        if batch.pieces:
+            line.spoke()
+        elif line.silent:
+            yield ALIVE
+            line.spoke()
+        if seq >= feed.end:
+            await line.woken.wait()

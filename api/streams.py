@@ -4,22 +4,17 @@ The id of a message tells where every job on the line stands, ``job:seq,job:seq`
 nothing of any of them. Slots, waking and the end after ten minutes are those of :mod:`api.stream`.
 """
 
-import time
-from collections.abc import AsyncIterator, Mapping, Sequence
-from functools import partial
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from typing import Annotated
 
-import anyio
-import anyio.to_thread
 from fastapi import APIRouter, Depends, Header, Query, Request
-from fastapi.sse import EventSourceResponse, ServerSentEvent
-from sqlalchemy import Engine
 
 from api.deps import Reader, problems
+from api.feed import Batch, Feed, pieces
 from api.refusals import InvalidRequest
-from api.stream import BATCH, Slot, nap, read, resumed_at, stream_slot
+from api.stream import ALIVE, SENT, HeldLine, Line, LiveResponse, live, resumed_at
 from neftune_store.errors import JobNotFound
-from neftune_store.events import FeedItem
 from neftune_store.ids import is_id
 from neftune_store.jobs import Job, JobLedger
 
@@ -47,49 +42,66 @@ async def visible_jobs(
     return found
 
 
+Visible = Annotated[list[Job], Depends(visible_jobs)]
+
+
+async def followed(request: Request, jobs: Visible, line: HeldLine) -> AsyncIterator[dict[str, Feed]]:
+    """Follow each of the jobs until the answer has been sent."""
+    with ExitStack() as held:
+        feeds = request.app.state.feeds
+        yield {job.id: held.enter_context(feeds.of(job, line.woken)) for job in jobs}
+
+
 @router.get(
     "/stream",
     summary="Follow several jobs live (server-sent events)",
-    response_class=EventSourceResponse,
-    responses=problems(401, 404, 422, 429),
+    response_class=LiveResponse,
+    responses={**SENT, **problems(401, 404, 422, 429)},
 )
 async def stream_jobs(
-    request: Request,
-    jobs: Annotated[list[Job], Depends(visible_jobs)],
-    slot: Annotated[Slot, Depends(stream_slot)],
+    feeds: Annotated[dict[str, Feed], Depends(followed)],
+    line: HeldLine,
     last_event_id: Annotated[str | None, Header(max_length=2048)] = None,
-) -> AsyncIterator[ServerSentEvent]:
+) -> LiveResponse:
     """Send what the stream of each job sends, with `job` beside it; ends when all of them have ended."""
-    state = request.app.state
-    until = time.monotonic() + state.settings.sse_seconds
-    seqs = {job.id: seq for job, seq in zip(jobs, resumed(jobs, last_event_id), strict=True)}
-    going = {job.id: job for job in jobs}
-    with state.wakeups.of(*seqs) as woken:
-        while going and time.monotonic() < until and not (state.closing.is_set() or slot.closed):
-            woken.clear()
-            look = partial(_read_all, state.engine, list(going.values()), seqs)
-            found = await anyio.to_thread.run_sync(look, limiter=state.stream_threads)
-            for job_id, (items, ended) in found.items():
-                for item in items:
-                    seqs[job_id] = item.seq
-                    data = {"job": job_id, **item.data}
-                    yield ServerSentEvent(event=item.kind, id=_place(seqs), data=data)
-                if ended:
-                    del going[job_id]
-            if all(len(items) < BATCH for items, _ in found.values()):
-                await nap(woken, min(state.settings.sse_poll_seconds, max(until - time.monotonic(), 0)))
+    return live(_told(feeds, line, resumed(list(feeds), last_event_id)))
 
 
-def resumed(jobs: Sequence[Job], last_event_id: str | None) -> list[int]:
+def resumed(jobs: Sequence[str], last_event_id: str | None) -> dict[str, int]:
     """Read an id of ours for each job; a job that it does not name starts at the beginning."""
     told = dict(part.split(":", 1) for part in (last_event_id or "").split(",") if ":" in part)
-    return [resumed_at(told.get(job.id)) for job in jobs]
+    return {job: resumed_at(told.get(job)) for job in jobs}
 
 
-def _read_all(
-    engine: Engine, jobs: Sequence[Job], seqs: Mapping[str, int]
-) -> dict[str, tuple[Sequence[FeedItem], bool]]:
-    return {job.id: read(engine, job, seqs[job.id]) for job in jobs}
+async def _told(feeds: Mapping[str, Feed], line: Line, seqs: dict[str, int]) -> AsyncIterator[bytes]:
+    sent = dict(seqs)  # what the id tells: the last message of each, not how far was looked
+    going = dict(feeds)
+    while going and not line.over:
+        line.woken.clear()
+        said = False
+        for job, feed in feeds.items():
+            if job not in going:
+                continue
+            batch = await feed.after(seqs[job])
+            for piece in pieces(_named(job, batch, sent)):
+                yield piece
+                said = True
+            seqs[job] = batch.end
+            if feed.over(batch.end):
+                del going[job]
+        if said:
+            line.spoke()
+        elif line.silent:
+            yield ALIVE
+            line.spoke()
+        if going and all(seqs[job] >= feed.end for job, feed in going.items()):
+            await line.woken.wait()
+
+
+def _named(job: str, batch: Batch, sent: dict[str, int]) -> Iterator[bytes]:
+    for one in batch.told:
+        sent[job] = one.seq
+        yield one.among(job, _place(sent))
 
 
 def _place(seqs: Mapping[str, int]) -> str:

@@ -2,21 +2,22 @@
 
     python benchmarks/curve_read.py --steps 100000 --rounds 30
 
-Prints one JSON line: milliseconds of one reading of 1,000 points, median and 99th percentile, of one key and
-of all eight, and microseconds a step of writing in batches of 100, with and without spans, in turns.
+Prints one JSON line. Of one reading of 500 and 1,000 points, one key and all ten: milliseconds from spans and
+from rows, asked of the store in turns, and asked of the real api over HTTP, with the CPU milliseconds of its
+process (median and 99th percentile; CPU: mean). Each answer holds the curve's smallest and largest value.
+Microseconds a step of writing in batches of 100: with and without spans, in turns.
 """
 
 import argparse
 import json
 import math
 import random
-import shutil
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from unittest import mock
 
@@ -24,49 +25,48 @@ from sqlalchemy import Engine, text
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from benchmarks.served import Served, cpu_seconds, served
 from neftune_store import metrics, runs
 from neftune_store.claims import Claim
-from neftune_store.db import make_engine, migrate, unit_of_work
-from standalone.postgres import EmbeddedPostgres
-from tests.conftest import create_database, database_named
+from neftune_store.db import unit_of_work
 from tests.factories import make_claim, make_job
 
-KEYS = ("train_loss", "lr", "grad_norm", "tokens_per_s", "noise_ratio", "clean_train_loss", "memory", "epoch")
+KEYS = (
+    *("train_loss", "lr", "grad_norm", "tokens_per_s", "noise_ratio", "clean_train_loss", "memory", "epoch"),
+    *("eval_loss", "noise_max"),
+)
 BATCH = 100
+Values = Mapping[str, float]
 
 
 def main() -> None:
-    """Write two curves, read one of them in two ways."""
+    """Write two curves, read one of them in three ways."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--steps", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=30)
     given = parser.parse_args()
-    with ExitStack() as held:
-        servers = Path(tempfile.mkdtemp(prefix="neftune-curve-"))
-        held.callback(shutil.rmtree, servers, ignore_errors=True)
-        postgres = EmbeddedPostgres(servers)
-        held.callback(postgres.stop)
-        url = postgres.start()
-        create_database(url, "curve")
-        migrate(database_named(url, "curve"))
-        engine = make_engine(database_named(url, "curve"))
-        held.callback(engine.dispose)
-        make_job(engine)
-        claim = make_claim(engine, lease_seconds=3600)
-        make_job(engine)
-        bare = make_claim(engine, lease_seconds=3600)
-        written = _written(engine, claim, bare, given.steps)
-        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as line:
+    with served() as api:
+        make_job(api.engine, project_id=api.project_id)
+        claim = make_claim(api.engine, lease_seconds=3600)
+        make_job(api.engine)
+        bare = make_claim(api.engine, lease_seconds=3600)
+        steps = _steps(given.steps)
+        written = _written(api.engine, claim, bare, steps)
+        with api.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as line:
             line.execute(text("VACUUM ANALYZE"))
-        told = {"steps": given.steps, "us_per_step_written": written, **_read(engine, claim, given.rounds)}
-    sys.stdout.write(json.dumps(told) + "\n")
+        told = {"us_per_step_written": written, "read": _read(api, claim, steps, given.rounds)}
+    sys.stdout.write(json.dumps({"benchmark": "curve_read", "steps": given.steps, **told}) + "\n")
 
 
-def _written(engine: Engine, claim: Claim, bare: Claim, steps: int) -> Mapping[str, float]:
+def _steps(count: int) -> list[Values]:
     chance = random.Random(1)
+    return [{key: chance.random() for key in KEYS} for _ in range(count)]
+
+
+def _written(engine: Engine, claim: Claim, bare: Claim, steps: list[Values]) -> Mapping[str, float]:
     took = {"spans": 0.0, "rows": 0.0}
-    for start in range(0, steps, BATCH):
-        rows = [(step, {key: chance.random() for key in KEYS}) for step in range(start, start + BATCH)]
+    for start in range(0, len(steps), BATCH):
+        rows = list(enumerate(steps[start : start + BATCH], start))
         for arm, whose in (("spans", claim), ("rows", bare)):
             began = time.perf_counter()
             with ExitStack() as held:
@@ -75,43 +75,57 @@ def _written(engine: Engine, claim: Claim, bare: Claim, steps: int) -> Mapping[s
                 session = held.enter_context(unit_of_work(engine))
                 runs.write_metrics(session, whose, rows)
             took[arm] += time.perf_counter() - began
-    return {arm: round(1e6 * seconds / steps, 1) for arm, seconds in took.items()}
+    return {arm: round(1e6 * seconds / len(steps), 1) for arm, seconds in took.items()}
 
 
-def _read(engine: Engine, claim: Claim, rounds: int) -> Mapping[str, Mapping[str, list[float]]]:
-    def by(keys: list[str] | None, *, rows: bool) -> Callable[[], None]:
-        def once() -> None:
-            with ExitStack() as held:
-                if rows:
-                    held.enter_context(mock.patch.object(metrics, "cut_of", return_value=None))
-                session = held.enter_context(unit_of_work(engine))
-                found = metrics.series(session, claim.project_id, claim.job_id, keys)
-            assert all(len(curve) <= 1000 for curve in found.values())
+def _read(api: Served, claim: Claim, steps: list[Values], rounds: int) -> Mapping[str, object]:
+    """Let the arms take turns."""
+    client = api.client()
+    cpu: dict[str, float] = {}
 
-        return once
+    def store(keys: list[str], most: int, *, rows: bool) -> object:
+        with ExitStack() as held:
+            if rows:
+                held.enter_context(mock.patch.object(metrics, "cut_of", return_value=None))
+            session = held.enter_context(unit_of_work(api.engine))
+            return metrics.series(session, claim.project_id, claim.job_id, keys, 0, most)
 
-    arms = {
-        (what, how): by(keys, rows=how == "rows")
-        for what, keys in (("one_key", ["train_loss"]), ("all_keys", None))
-        for how in ("spans", "rows")
-    }
-    took: dict[tuple[str, str], list[float]] = {arm: [] for arm in arms}
-    for _ in range(rounds):
-        for arm, once in arms.items():
-            began = time.perf_counter()
-            once()
-            took[arm].append(1000 * (time.perf_counter() - began))
-    return {
-        f"ms_{what}": {
-            how: [
-                round(statistics.median(found), 2),
-                round(sorted(found)[math.ceil(0.99 * len(found)) - 1], 2),
-            ]
-            for (arm, how), found in took.items()
-            if arm == what
-        }
-        for what in ("one_key", "all_keys")
-    }
+    def http(keys: list[str], most: int) -> object:
+        asked = {"keys": ",".join(keys), "max_points": str(most)}
+        answer = client.get(f"/jobs/{claim.job_id}/metrics", params=asked)
+        return answer.raise_for_status().content
+
+    arms: dict[str, tuple[Callable[[], object], list[str]]] = {}
+    for name, keys in (("one_key", ["train_loss"]), ("ten_keys", list(KEYS))):
+        for most in (500, 1000):
+            arms[f"{name}_{most}_http"] = partial(http, keys, most), keys
+            arms[f"{name}_{most}_spans"] = partial(store, keys, most, rows=False), keys
+        arms[f"{name}_1000_rows"] = partial(store, keys, 1000, rows=True), keys
+    took: dict[str, list[float]] = {arm: [] for arm in arms}
+    for turn in range(rounds + 1):
+        for arm, (once, keys) in arms.items():
+            used, began = cpu_seconds(api.child), time.perf_counter()
+            found = once()
+            if turn:  # the first round warms up
+                took[arm].append(1000 * (time.perf_counter() - began))
+                cpu[arm] = cpu.get(arm, 0) + 1000 * (cpu_seconds(api.child) - used)
+            else:
+                _keeps_the_ends(found, steps, keys, 500 if "_500_" in arm else 1000)
+    return {arm: [*_spread(found), *([round(cpu[arm] / rounds, 2)] * arm.endswith("http"))]
+            for arm, found in took.items()}  # fmt: skip
+
+
+def _keeps_the_ends(found: object, steps: list[Values], keys: list[str], most: int) -> None:
+    curves = json.loads(found)["series"] if isinstance(found, bytes) else found
+    assert isinstance(curves, dict)
+    for key in keys:
+        values = [value for _, value in curves[key]]
+        assert len(values) <= most
+        assert (min(values), max(values)) == (min(s[key] for s in steps), max(s[key] for s in steps))
+
+
+def _spread(found: list[float]) -> list[float]:
+    return [round(statistics.median(found), 2), round(sorted(found)[math.ceil(0.99 * len(found)) - 1], 2)]
 
 
 if __name__ == "__main__":

@@ -3,11 +3,13 @@
 Knows numbers of steps; knows no SQL.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from neftune_store.spans import WIDTHS, Span
+from neftune_store.spans import WIDTHS
 
 Point = tuple[int, float]
+Piece = tuple[int, float, int, float, int, int]  # span; low and its step, high and its; points
 FINE = 512  # spans of a curve that are read at least
 
 
@@ -49,40 +51,30 @@ def cut_of(first: int, last: int, until: int, max_points: int) -> Cut | None:
     return Cut(first, last, width, begin, end, together) if begin < end else None
 
 
-@dataclass(slots=True)
-class Buckets:
-    """The smallest and the largest point of each piece of one curve, the earlier where values are equal."""
+def thinned(cut: Cut, pieces: Sequence[Piece], max_points: int) -> list[Point] | None:
+    """Give the points that are kept of one curve, in step order; ``None``: spans do not hold all of its few.
 
-    cut: Cut
-    points: int = 0
-    whole: bool = True  # every point was seen
-    _low: dict[int, Point] = field(default_factory=dict)
-    _high: dict[int, Point] = field(default_factory=dict)
-    _all: set[Point] = field(default_factory=set)
+    Of each bucket these are its smallest and its largest, the earlier where values are equal.
+    """
+    points = sum(piece[5] for piece in pieces)
+    if points <= max_points:
+        whole = all(piece[5] <= 2 for piece in pieces)
+        return sorted({point for piece in pieces for point in _ends(piece)}) if whole else None
+    lowest: dict[int, tuple[float, int]] = {}
+    highest: dict[int, tuple[float, int]] = {}
+    together = cut.together
+    for span, low, low_step, high, high_step, _ in pieces:
+        bucket = span // together
+        known = lowest.get(bucket)
+        if known is None or (low, low_step) < known:
+            lowest[bucket] = low, low_step
+        known = highest.get(bucket)
+        if known is None or high > known[0] or (high == known[0] and high_step < known[1]):
+            highest[bucket] = high, high_step
+    kept = {(step, value) for found in (lowest, highest) for value, step in found.values()}
+    return sorted(kept)
 
-    def add_span(self, span: Span) -> None:
-        """Take what is kept of some steps."""
-        self._take(span.low_step, span.low)
-        self._take(span.high_step, span.high)
-        self.points += span.points
-        self.whole = self.whole and span.points <= 2
 
-    def add(self, step: int, value: float) -> None:
-        """Take one point."""
-        self._take(step, value)
-        self.points += 1
-
-    def curve(self, max_points: int) -> list[Point]:
-        """Give the points in step order: each of them, or what the pieces keep."""
-        if self.whole and self.points <= max_points:
-            return sorted(self._all)
-        return sorted({*self._low.values(), *self._high.values()})
-
-    def _take(self, step: int, value: float) -> None:
-        piece, point = self.cut.bucket(step), (step, value)
-        self._all.add(point)
-        low, high = self._low.get(piece), self._high.get(piece)
-        if low is None or (value, step) < (low[1], low[0]):
-            self._low[piece] = point
-        if high is None or (-value, step) < (-high[1], high[0]):
-            self._high[piece] = point
+def _ends(piece: Piece) -> tuple[Point, Point]:
+    _, low, low_step, high, high_step, _ = piece
+    return (low_step, low), (high_step, high)

@@ -1,32 +1,31 @@
 """Reading curves: the rows after a number, and a series thinned so that its spikes survive."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import func, select, text
+from sqlalchemy import TextClause, select, text
 from sqlalchemy.orm import Session
 
-from neftune_store.buckets import Buckets, Cut, cut_of
+from neftune_store.buckets import Cut, Point, cut_of, thinned
+from neftune_store.errors import JobNotFound
 from neftune_store.events import MOST, known, place
-from neftune_store.models import JobRow, MetricRow
+from neftune_store.ids import is_id
+from neftune_store.models import MetricRow
 from neftune_store.paging import check_limit
-from neftune_store.spans import spans_of
 
 __all__ = ["Metric", "metrics_after", "series"]
 
-Point = tuple[int, float]
 MOST_POINTS = 10_000
 
-_SERIES = text(
-    """
+_SERIES = """
     WITH point AS (
         SELECT pair.key, metric.step, pair.value::float8 AS value,
                width_bucket(metric.step, :first, :last + 1, :spans) AS span,
                count(*) OVER (PARTITION BY pair.key) AS points
-        FROM metrics AS metric, jsonb_each_text(metric.numbers) AS pair
+        FROM metrics AS metric, {pairs}
         WHERE metric.job_id = :job AND metric.step >= :first AND pair.value IS NOT NULL
-          AND (CAST(:keys AS text[]) IS NULL OR pair.key = ANY(:keys))
     ), ranked AS (
         SELECT key, step, value, points,
                row_number() OVER (PARTITION BY key, span ORDER BY value, step) AS low,
@@ -36,21 +35,46 @@ _SERIES = text(
     SELECT key, step, value FROM ranked
     WHERE points <= :most OR low = 1 OR high = 1
     ORDER BY key, step
+"""
+
+_RANGE = text(
+    """
+    SELECT (SELECT min(step) FROM metrics WHERE job_id = jobs.id AND step >= :since) AS first,
+           (SELECT max(step) FROM metrics WHERE job_id = jobs.id AND step >= :since) AS last,
+           spans_until AS until
+    FROM jobs WHERE project_id = :project AND id = :job AND deleted_at IS NULL
     """
 )
-
-
-_ENDS = text(
-    """
-    SELECT pair.key, metric.step, pair.value::float8
+# What spans hold, and one by one the rows before the first and after the last of them, in the form of spans.
+_PIECES = """
+    SELECT key, array_agg(span), array_agg(low), array_agg(low_step), array_agg(high), array_agg(high_step),
+           array_agg(points)
     FROM (
-        SELECT step, numbers FROM metrics WHERE job_id = :job AND step >= :first AND step < :begin
+        SELECT key, span, low, low_step, high, high_step, points
+        FROM metric_spans
+        WHERE job_id = :job AND width = :width AND span >= :begin_span AND span < :end_span {of_keys}
         UNION ALL
-        SELECT step, numbers FROM metrics WHERE job_id = :job AND step >= :end AND step <= :last
-    ) AS metric, jsonb_each_text(metric.numbers) AS pair
-    WHERE pair.value IS NOT NULL AND (CAST(:keys AS text[]) IS NULL OR pair.key = ANY(:keys))
-    """
-)
+        SELECT pair.key, metric.step / :width,
+               pair.value::float8, metric.step, pair.value::float8, metric.step, 1
+        FROM (
+            SELECT step, numbers FROM metrics WHERE job_id = :job AND step >= :first AND step < :begin
+            UNION ALL
+            SELECT step, numbers FROM metrics WHERE job_id = :job AND step >= :end AND step <= :last
+        ) AS metric, {pairs}
+        WHERE pair.value IS NOT NULL
+    ) AS piece
+    GROUP BY key ORDER BY key
+"""
+# Of all keys; or of some, where looking for them in each row is cheaper than to unfold it.
+_EACH = "jsonb_each_text(metric.numbers) AS pair"
+_SOME = """LATERAL (
+            SELECT key, metric.numbers ->> key AS value FROM unnest(CAST(:keys AS text[])) AS key
+        ) AS pair"""
+_SERIES_OF = {False: text(_SERIES.format(pairs=_EACH)), True: text(_SERIES.format(pairs=_SOME))}
+_PIECES_OF = {
+    False: text(_PIECES.format(pairs=_EACH, of_keys="")),
+    True: text(_PIECES.format(pairs=_SOME, of_keys="AND key = ANY(:keys)")),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,21 +114,24 @@ def series(  # noqa: PLR0913, PLR0917 - which part of which curve, and how fine
     A curve with more points is cut into equal spans of steps, and each span gives its smallest and its
     largest value, so no spike is lost.
     """
-    known(session, project_id, job_id)
     max_points = check_limit(max_points, MOST_POINTS)
-    since_step = place(since_step)
-    built = select(JobRow.spans_until).where(JobRow.id == job_id).scalar_subquery()
-    range_ = select(func.min(MetricRow.step), func.max(MetricRow.step), built).where(
-        MetricRow.job_id == job_id, MetricRow.step >= since_step
-    )
-    first, last, until = session.execute(range_).one()
+    first, last, until = _range(session, project_id, job_id, place(since_step))
     if first is None:
         return {}
-    names = None if keys is None else [key for key in keys if key.isprintable()]
+    names = None if keys is None else [key for key in dict.fromkeys(keys) if key.isprintable()]
     cut = cut_of(first, last, min(until, last + 1), max_points)
     if cut is None:
         return _thinned(session, job_id, names, first, last, max_points)
     return _by_spans(session, job_id, names, cut, max_points)
+
+
+def _range(session: Session, project_id: str, job_id: str, since_step: int) -> tuple[int | None, int, int]:
+    """Give the first and the last step from one on, and until where there are spans."""
+    asked = {"project": project_id, "job": job_id, "since": since_step}
+    found = session.execute(_RANGE, asked).one_or_none() if is_id("job", job_id) else None
+    if found is None:
+        raise JobNotFound
+    return found.first, found.last, found.until
 
 
 def _thinned(  # noqa: PLR0913, PLR0917 - as above
@@ -117,10 +144,9 @@ def _thinned(  # noqa: PLR0913, PLR0917 - as above
         "last": last,
         "spans": max(1, max_points // 2),
         "most": max_points,
-        "keys": keys,
     }
     curves: dict[str, list[Point]] = {}
-    for key, step, value in session.execute(_SERIES, wanted):
+    for key, step, value in _asked(session, _SERIES_OF, wanted, keys):
         curves.setdefault(key, []).append((step, value))
     return curves
 
@@ -129,14 +155,26 @@ def _by_spans(
     session: Session, job_id: str, keys: list[str] | None, cut: Cut, max_points: int
 ) -> dict[str, list[Point]]:
     """Read curves from their spans, and from rows what no span holds; as :func:`_thinned` gives them."""
-    curves: dict[str, Buckets] = {}
-    for span in spans_of(session, job_id, cut.width, cut.begin, cut.end, keys):
-        curves.setdefault(span.key, Buckets(cut)).add_span(span)
-    ends = {"job": job_id, "keys": keys, "first": cut.first, "last": cut.last,
-            "begin": cut.begin * cut.width, "end": cut.end * cut.width}  # fmt: skip
-    for key, step, value in session.execute(_ENDS, ends):
-        curves.setdefault(key, Buckets(cut)).add(step, value)
-    # Only of a curve with few points, close together, do spans not hold each of them.
-    short = [key for key, found in curves.items() if found.points <= max_points and not found.whole]
+    asked = {
+        "job": job_id,
+        "width": cut.width,
+        "begin_span": cut.begin,
+        "end_span": cut.end,
+        "first": cut.first,
+        "begin": cut.begin * cut.width,
+        "end": cut.end * cut.width,
+        "last": cut.last,
+    }
+    found = _asked(session, _PIECES_OF, asked, keys)
+    curves = {key: thinned(cut, list(zip(*pieces, strict=True)), max_points) for key, *pieces in found}
+    short = [key for key, curve in curves.items() if curve is None]
     read = _thinned(session, job_id, short, cut.first, cut.last, max_points) if short else {}
-    return {key: read.get(key) or curves[key].curve(max_points) for key in sorted(curves)}
+    return {key: read[key] if curve is None else curve for key, curve in curves.items()}
+
+
+def _asked(
+    session: Session, of: Mapping[bool, TextClause], asked: dict[str, Any], keys: list[str] | None
+) -> Iterable[Any]:
+    if keys is not None:
+        asked["keys"] = keys
+    return session.execute(of[keys is not None], asked)

@@ -6,10 +6,7 @@ it is read from the rows. The first write after a rewind lowers that number to w
 (``live_step``), and old spans are replaced as the curve passes them again.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
-from sqlalchemy import Integer, bindparam, delete, select, text
+from sqlalchemy import Integer, bindparam, delete, text
 from sqlalchemy.orm import Session
 
 from neftune_store.models import MetricSpanRow
@@ -51,19 +48,6 @@ _COPY = text(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
-    """What is kept of one curve over some steps."""
-
-    key: str
-    span: int
-    low: float
-    low_step: int
-    high: float
-    high_step: int
-    points: int
-
-
 def extend(session: Session, job_id: str, changed: int, last: int) -> int:
     """Build the spans that hold steps from ``changed`` on and are over by ``last``; give ``spans_until``."""
     first = changed - changed % NARROWEST
@@ -86,30 +70,6 @@ def extend(session: Session, job_id: str, changed: int, last: int) -> int:
 def copy(session: Session, old: str, new: str, until: int) -> None:
     """Give another job the spans of this one that end before a step."""
     session.execute(_COPY, {"old": old, "new": new, "until": until})
-
-
-def spans_of(  # noqa: PLR0913, PLR0917 - which part of which curve
-    session: Session, job_id: str, width: int, begin: int, end: int, keys: Sequence[str] | None
-) -> list[Span]:
-    """List spans of one width, in order."""
-    found = select(
-        MetricSpanRow.key,
-        MetricSpanRow.span,
-        MetricSpanRow.low,
-        MetricSpanRow.low_step,
-        MetricSpanRow.high,
-        MetricSpanRow.high_step,
-        MetricSpanRow.points,
-    ).where(
-        MetricSpanRow.job_id == job_id,
-        MetricSpanRow.width == width,
-        MetricSpanRow.span >= begin,
-        MetricSpanRow.span < end,
-    )
-    if keys is not None:
-        found = found.where(MetricSpanRow.key.in_(keys))
-    rows = session.execute(found.order_by(MetricSpanRow.key, MetricSpanRow.span))
-    return [Span(*row) for row in rows]
 
 
 def _forget(session: Session, job_id: str, width: int, begin: int, end: int) -> None:

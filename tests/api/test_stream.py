@@ -11,7 +11,7 @@ import httpx
 import pytest
 from sqlalchemy import Engine, event
 
-from api import stream
+from api import feed
 from neftune_store.db import make_engine, unit_of_work
 from neftune_store.jobs import JobLedger
 from neftune_store.runs import add_event, write_metrics
@@ -195,7 +195,7 @@ def test_a_job_that_ends_between_two_looks_still_tells_its_last_status(engine: E
 
     # When the job ends right after the look that found nothing new
     event.listen(engine, "after_cursor_execute", cancel_now, once=True)
-    items, ended = stream.read(engine, job, job.last_seq)
+    items, ended = feed.read(engine, job, job.last_seq)
     elsewhere.dispose()
 
     # Then the stream does not end before it has told so

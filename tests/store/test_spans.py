@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Engine, event, text
 
 from neftune_store import buckets, spans
-from neftune_store.buckets import Buckets, Cut, cut_of
+from neftune_store.buckets import Cut, cut_of, thinned
 from neftune_store.claims import Claim, claim_next
 from neftune_store.db import unit_of_work
 from neftune_store.jobs import JobLedger
@@ -15,7 +15,6 @@ from neftune_store.lifecycle import Status
 from neftune_store.metrics import series
 from neftune_store.reconcile import reconcile_once
 from neftune_store.runs import commit_checkpoint, write_metrics
-from neftune_store.spans import Span
 from tests.factories import end_rest, expire_lease, make_claim, make_job, settle
 
 Curves = dict[str, list[tuple[int, float]]]
@@ -100,7 +99,7 @@ def span_rows_read(engine: Engine, claim: Claim, most: int = 40) -> int:
     asked: list[Mapping[str, int]] = []
 
     def listen(_line: object, _cursor: object, statement: str, given: Mapping[str, int], *_: object) -> None:
-        if "UNION ALL" in statement:
+        if "UNION ALL" in statement and "metric_spans" in statement:
             asked.append(given)
 
     event.listen(engine, "before_cursor_execute", listen)
@@ -224,9 +223,9 @@ def test_most_writes_build_nothing(engine: Engine, claim: Claim) -> None:
 
 
 def test_of_equal_values_the_earlier_is_kept() -> None:
-    found = Buckets(Cut(0, 999, 64, 0, 4, 1))
-    found.add_span(Span("x", 0, 1.0, 5, 2.0, 9, 64))
-    for step in (3, 6, 60):
-        found.add(step, 1.0)
-        found.add(step, 2.0)
-    assert found.curve(2) == [(3, 1.0), (3, 2.0)]
+    pieces = [
+        (0, 1.0, 5, 2.0, 9, 64),
+        *((0, value, step, value, step, 1) for step in (3, 6, 60) for value in (1.0, 2.0)),
+    ]
+    assert thinned(Cut(0, 999, 64, 0, 4, 1), pieces, 2) == [(3, 1.0), (3, 2.0)]
+    assert thinned(Cut(0, 999, 64, 0, 4, 1), pieces[::-1], 2) == [(3, 1.0), (3, 2.0)]
