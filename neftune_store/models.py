@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
+    ColumnElement,
     DateTime,
     Double,
     ForeignKey,
@@ -20,6 +21,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     func,
+    literal_column,
     text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
@@ -45,6 +47,12 @@ _TERMINAL = _one_of(sorted(TERMINAL))
 _SHA256 = "sha256 ~ '^[0-9a-f]{64}$'"
 Json = dict[str, Any]
 NOW = func.clock_timestamp()
+_NEWEST = text("created_at DESC"), text("id DESC")
+_PATHS = {"held": "jsonb_path_ops"}
+# The very words of the index, or it is not used.
+JOB_METADATA: ColumnElement[Any] = literal_column("(spec -> 'metadata')", JSONB())
+# A list of what is not sorted in yet would be read through by each question.
+_GIN: Any = {"postgresql_using": "gin", "postgresql_with": {"fastupdate": "off"}}
 
 
 class Base(DeclarativeBase):
@@ -317,6 +325,14 @@ class JobRow(Base):
         ),
         # Only the project: the lease moves with every heartbeat, and an index on it would grow with each.
         Index("ix_jobs_running_project_id", "project_id", postgresql_where=text("status = 'running'")),
+        # For lists by what hardly any job has; what many have is found on the way through the newest.
+        Index("ix_jobs_project_id_status", "project_id", "status", *_NEWEST),
+        Index("ix_jobs_project_id_model", "project_id", "model", *_NEWEST),
+        Index("ix_jobs_project_id_alpha", "project_id", "alpha"),
+        Index("ix_jobs_tags", "tags", **_GIN),
+        Index(
+            "ix_jobs_metadata", JOB_METADATA.label("held"), postgresql_ops={"held": "jsonb_path_ops"}, **_GIN
+        ),
         Index("ix_jobs_dataset_id", "dataset_id"),
         Index("ix_jobs_project_id_tail", "project_id", text("right(id, 8)")),  # a tuned model's name ends so
         Index(

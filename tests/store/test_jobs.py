@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine, event, text
 from sqlalchemy.orm import Session
 
 from neftune_store.artifacts import ArtifactLedger
@@ -229,6 +229,36 @@ def test_a_list_is_filtered(engine: Engine) -> None:
     assert found(alpha_min=0.0, alpha_max=5.0) == {running.id, five.id}
     assert found(tag="a'b%_") == {five.id}
     assert found(tag="pap") == set()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "index"),
+    [
+        (JobFilter(tag="rare"), "ix_jobs_tags"),
+        (JobFilter(metadata={"suite": "rare"}), "ix_jobs_metadata"),
+    ],
+)
+def test_what_hardly_any_job_has_is_found_by_its_index(engine: Engine, wanted: JobFilter, index: str) -> None:
+    job = make_job(engine, tags=["rare"], metadata={"suite": "rare"})
+    many = text(
+        "INSERT INTO jobs (id, project_id, model, alpha, tags, spec, spec_sha256, dataset_id) "
+        "SELECT 'job_' || n, project_id, model, alpha, ARRAY['many'], spec - 'metadata', spec_sha256, "
+        "dataset_id "
+        "FROM jobs, generate_series(1, 500) AS n"
+    )
+    with engine.begin() as connection:
+        connection.execute(many)
+        connection.execute(text("ANALYZE jobs"))
+    plans: list[str] = []
+
+    def explain(line: Connection, _cursor: object, statement: str, given: Any, *_: object) -> None:
+        if statement.startswith("SELECT"):
+            plans.append("\n".join(line.exec_driver_sql(f"EXPLAIN {statement}", given).scalars()))
+
+    with unit_of_work(engine) as session:
+        event.listen(engine, "before_cursor_execute", explain, once=True)
+        assert [one.id for one in JobLedger(session).list(job.project_id, wanted).items] == [job.id]
+    assert f"Bitmap Index Scan on {index}" in plans[0]
 
 
 def test_the_position_in_the_queue_counts_who_goes_before(engine: Engine) -> None:

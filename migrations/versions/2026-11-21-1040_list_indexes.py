@@ -1,0 +1,48 @@
+"""Indexes for lists of jobs by what hardly any of them has.
+
+Revision ID: 0010
+Revises: 0006
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0010"
+down_revision = "0006"
+branch_labels = None
+depends_on = None
+
+_NEWEST = [sa.text("created_at DESC"), sa.text("id DESC")]
+
+
+def upgrade() -> None:
+    op.execute("SET LOCAL lock_timeout = '3s'")
+    op.create_index("ix_jobs_project_id_status", "jobs", ["project_id", "status", *_NEWEST], unique=False)
+    op.create_index("ix_jobs_project_id_model", "jobs", ["project_id", "model", *_NEWEST], unique=False)
+    op.create_index("ix_jobs_project_id_alpha", "jobs", ["project_id", "alpha"], unique=False)
+    op.create_index(
+        "ix_jobs_tags",
+        "jobs",
+        ["tags"],
+        unique=False,
+        postgresql_using="gin",
+        postgresql_with={"fastupdate": "off"},
+    )
+    op.create_index(
+        "ix_jobs_metadata",
+        "jobs",
+        [sa.literal_column("(spec -> 'metadata')").label("held")],
+        unique=False,
+        postgresql_ops={"held": "jsonb_path_ops"},
+        postgresql_using="gin",
+        postgresql_with={"fastupdate": "off"},
+    )
+
+
+def downgrade() -> None:
+    op.execute("SET LOCAL lock_timeout = '3s'")
+    op.drop_index("ix_jobs_metadata", table_name="jobs")
+    op.drop_index("ix_jobs_tags", table_name="jobs")
+    op.drop_index("ix_jobs_project_id_alpha", table_name="jobs")
+    op.drop_index("ix_jobs_project_id_model", table_name="jobs")
+    op.drop_index("ix_jobs_project_id_status", table_name="jobs")
