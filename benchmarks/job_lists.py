@@ -113,7 +113,7 @@ def _asked(api: Served, page: int, rounds: int) -> dict[str, object]:
         answer.raise_for_status()
 
     arms: dict[str, Callable[[], None]] = {}
-    with api.engine.connect() as line:
+    with api.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as line:
         for name, path in FILTERS.items():
             arms[f"{name}, first page"] = partial(get, path)
             arms[f"{name}, page {page}"] = partial(get, path, cursor=_far(line, api, name, 50 * (page - 1)))

@@ -1,4 +1,4 @@
-"""For the other benchmarks: the real api in a process of its own, on a Postgres of its own.
+"""For the other benchmarks: the real api in a process of its own, on a Postgres and a Redis of its own.
 
 Whoever uses it measures the api's CPU seconds from outside: neither the client's nor the database's are among
 them.
@@ -24,6 +24,7 @@ from neftune_store.db import make_engine, migrate, unit_of_work
 from neftune_store.projects import ProjectLedger
 from standalone.address import free_port
 from standalone.postgres import EmbeddedPostgres
+from standalone.redis import EmbeddedRedis
 
 MODEL = "org/base"
 
@@ -99,11 +100,13 @@ def served(**settings: str) -> Iterator[Served]:
             ledger = ProjectLedger(session)
             project = ledger.ensure_default()
             _, key = ledger.create_key(project.id, "benchmark")
+        redis = EmbeddedRedis(home)
+        held.callback(redis.stop)
         port = free_port()
         environ = {
             "DATABASE_URL": database,
             "STORAGE_URL": f"file://{home / 'blobs'}",
-            "REDIS_URL": "redis://127.0.0.1:1/0",
+            "REDIS_URL": redis.start(),
             "MODELS_DIRS": str(home / "models"),
             "ALLOWED_MODELS": "org/*",
             "PORT": str(port),

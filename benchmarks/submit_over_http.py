@@ -2,9 +2,10 @@
 
     python benchmarks/submit_over_http.py --deep 10000 --rounds 300
 
-At each depth a job is submitted to the real api, and a row is inserted and committed by psycopg alone, in turns.
-Prints one JSON line: milliseconds (median, 99th percentile) of both, CPU milliseconds of the api's process for
-each request, what a request takes beyond the bare commit, and how many times longer at the greater depth.
+At each depth a job is submitted to the real api, and a row is inserted and committed by psycopg alone, in
+turns. Prints one JSON line: milliseconds (median, 99th percentile) of both, CPU milliseconds of the api's
+process for each request, what it takes beyond the bare commit, and how much longer it takes at the greater
+depth.
 """
 
 import argparse
@@ -36,7 +37,7 @@ def main() -> None:
     given = parser.parse_args()
     with served(QUEUE_LIMIT="1000000") as api:
         dataset = make_dataset(api.engine, api.project_id)
-        with psycopg.connect(api.database, autocommit=True) as line:
+        with psycopg.connect(api.database.replace("+psycopg", "", 1), autocommit=True) as line:
             line.execute("CREATE TABLE bare (id text PRIMARY KEY, project_id text, spec jsonb, status text)")
             told = {}
             for depth in (SHALLOW, given.deep):

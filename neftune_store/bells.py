@@ -51,19 +51,11 @@ def celery_config(redis_url: str, *, grace_seconds: float) -> dict[str, Any]:
     }
 
 
-def ring(broker_url: str) -> None:
-    """Ring once, on a connection of its own; raise :class:`BrokerUnavailable` within about 3 seconds.
+def ring(broker_url: str, times: int = 1) -> None:
+    """Ring, on a connection of its own; raise :class:`BrokerUnavailable` within about 3 seconds.
 
     A fresh connection declares queue and binding again, so a Redis that was flushed hears it too.
     """
-    headers = {
-        "lang": "py",
-        "task": RUN_NEXT,
-        "id": str(uuid4()),
-        "root_id": None,
-        "parent_id": None,
-        "group": None,
-    }
     options = {
         "socket_timeout": ANSWER_SECONDS,
         "socket_connect_timeout": ANSWER_SECONDS,
@@ -75,15 +67,27 @@ def ring(broker_url: str) -> None:
         with Connection(broker_url, transport_options=options, connect_timeout=ANSWER_SECONDS) as connection:
             channel = connection.default_channel
             queue(channel).declare()
-            if channel.queue_declare(queue=QUEUE, durable=True).message_count >= ENOUGH:
-                return
-            Producer(channel).publish(
-                ((), BODY, {}),
-                exchange=QUEUE,
-                routing_key=QUEUE,
-                serializer="json",
-                headers=headers,
-                retry=False,
-            )
+            waiting = channel.queue_declare(queue=QUEUE, durable=True).message_count
+            producer = Producer(channel)
+            for _ in range(min(times, ENOUGH - waiting)):
+                producer.publish(
+                    ((), BODY, {}),
+                    exchange=QUEUE,
+                    routing_key=QUEUE,
+                    serializer="json",
+                    headers=_headers(),
+                    retry=False,
+                )
     except (OSError, RedisError, KombuError) as fault:
         raise BrokerUnavailable from fault
+
+
+def _headers() -> dict[str, str | None]:
+    return {
+        "lang": "py",
+        "task": RUN_NEXT,
+        "id": str(uuid4()),
+        "root_id": None,
+        "parent_id": None,
+        "group": None,
+    }

@@ -1,7 +1,7 @@
 """Rings the bell on a thread of its own, so that no answer and no look at the table waits for Redis.
 
-Rings that come close together are one ring: a bell says "look at the table", not what to find there. A
-bell that could not be rung is logged and forgotten; the reconciler rings again for whatever is queued.
+The first ring is at once; those that come close behind it share a connection, which costs more than bells do.
+A bell that could not be rung is logged and forgotten; the reconciler rings again for whatever is queued.
 """
 
 import threading
@@ -14,13 +14,18 @@ import structlog
 log = structlog.get_logger()
 
 
-class Ringer:
-    """One background thread and a flag."""
+_REST_S = 0.1  # after a ring: who asks meanwhile waits so long at most
 
-    def __init__(self, ring: Callable[[], None]) -> None:
+
+class Ringer:
+    """One background thread and a count of wishes."""
+
+    def __init__(self, ring: Callable[[int], None]) -> None:
         self._ring = ring
+        self._wishes = 0
+        self._count = threading.Lock()
         self._wanted = threading.Event()
-        self._closing = False
+        self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="ringer", daemon=True)
 
     @classmethod
@@ -34,27 +39,32 @@ class Ringer:
 
     def ask(self) -> None:
         """Ring soon; returns at once."""
+        with self._count:
+            self._wishes += 1
         self._wanted.set()
 
     def close(self, timeout_s: float = 1) -> None:
         """Stop; a ring that hangs is left to the daemon thread."""
-        self._closing = True
+        self._closing.set()
         self._wanted.set()
         self._thread.join(timeout_s)
 
     def _run(self) -> None:
         while True:
             self._wanted.wait()
-            self._wanted.clear()
-            if self._closing:
+            if self._closing.is_set():
                 return
+            self._wanted.clear()
+            with self._count:
+                wishes, self._wishes = self._wishes, 0
             try:
-                self._ring()
+                self._ring(wishes)
             except Exception as error:  # the edge of a thread; the reconciler makes up for it
                 log.warning("bell.not_rung", error=type(error).__name__)
+            self._closing.wait(_REST_S)
 
 
-def _ring(redis_url: str) -> None:
+def _ring(redis_url: str, times: int) -> None:
     from neftune_store import bells  # noqa: PLC0415 - the broker client is slow to import
 
-    bells.ring(redis_url)
+    bells.ring(redis_url, times)

@@ -85,6 +85,13 @@ def test_bells_do_not_pile_up(broker: redis.Redis, redis_url: str) -> None:
     assert broker.llen(QUEUE) == ENOUGH
 
 
+def test_several_bells_share_a_connection(broker: redis.Redis, redis_url: str) -> None:
+    ring(redis_url, 3)
+    assert broker.llen(QUEUE) == 3
+    ring(redis_url, ENOUGH)
+    assert broker.llen(QUEUE) == ENOUGH
+
+
 def test_a_ring_leaves_no_connection_behind(broker: redis.Redis, redis_url: str) -> None:
     def open_files() -> int:
         return len(list(Path("/proc/self/fd").iterdir()))
