@@ -451,6 +451,9 @@ class MetricSpanRow(Base):
     high_step: Mapped[int] = mapped_column(BigInteger)
     points: Mapped[int] = mapped_column(BigInteger)
 
+    # Spans are built, and replaced, of all keys at once.
+    __table_args__ = (Index("ix_metric_spans_job_id_width_span", "job_id", "width", "span"),)
+
 
 class CheckpointRow(Base):
     """Where a job can go on."""

@@ -72,7 +72,6 @@ def write_metrics(
     }
     if progress is not None:
         changes["progress"] = clean_json(dict(progress))
-    _write(session, claim, changes)
     session.execute(
         _METRICS,
         {
@@ -83,9 +82,8 @@ def write_metrics(
             "numbers": [json.dumps(values) for values in steps.values()],
         },
     )
-    until = extend(session, claim.job_id, min(row.spans_until, row.live_step + 1, *steps), max(steps))
-    if until != row.spans_until:
-        _write(session, claim, {"spans_until": until})
+    changed = min(row.spans_until, row.live_step + 1, *steps)
+    _write(session, claim, {**changes, "spans_until": extend(session, claim.job_id, changed, max(steps))})
     notify(session, JOBS_CHANNEL, claim.job_id)
     return row.last_seq + len(steps)
 

@@ -6,39 +6,52 @@ it is read from the rows. The first write after a rewind lowers that number to w
 (``live_step``), and old spans are replaced as the curve passes them again.
 """
 
-from sqlalchemy import Integer, bindparam, delete, text
-from sqlalchemy.orm import Session
+import itertools
+from functools import cache
 
-from neftune_store.models import MetricSpanRow
+from sqlalchemy import BigInteger, TextClause, bindparam, text
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.orm import Session
 
 NARROWEST = 64  # steps: a curve of fewer than these times some hundred points is quick to read whole
 WIDTHS = tuple(NARROWEST << level for level in range(15))  # up to a million steps
 _AT_ONCE = WIDTHS[6]  # steps that one write catches up with, where there were no spans yet
 
-_FROM_ROWS = text(
-    """
-    INSERT INTO metric_spans (job_id, width, key, span, low, low_step, high, high_step, points)
-    SELECT :job, :width, key, step / :width, min(value), (array_agg(step ORDER BY value, step))[1],
-           max(value), (array_agg(step ORDER BY value DESC, step))[1], count(*)
+# A value with its step: the smallest of them is the smallest value, the earlier where values are equal.
+_ROWS = """
+    SELECT key, step / :width_0 AS span, min(ARRAY[value, step]) AS low, max(ARRAY[value, -step]) AS high,
+           count(*) AS points
     FROM (
         SELECT pair.key, metric.step, pair.value::float8 AS value
         FROM metrics AS metric, jsonb_each_text(metric.numbers) AS pair
         WHERE metric.job_id = :job AND metric.step >= :first AND metric.step < :until
           AND pair.value IS NOT NULL
     ) AS point
-    GROUP BY key, step / :width
-    """
-).bindparams(bindparam("width", type_=Integer))
-_FROM_SPANS = text(
-    """
+    GROUP BY key, step / :width_0
+"""
+# Each wider span of two narrower ones: those built with it, and one that was there before.
+_WIDER = """
+    SELECT key, span / 2 AS span, min(low) AS low, max(high) AS high, sum(points) AS points
+    FROM (
+        SELECT * FROM level_{below} WHERE span < 2 * :end_{level}
+        UNION ALL
+        SELECT key, span, ARRAY[low, low_step], ARRAY[high, -high_step], points FROM metric_spans
+        WHERE job_id = :job AND width = :width_{below}
+          AND span >= 2 * :begin_{level} AND span < :begin_{below}
+    ) AS narrower
+    GROUP BY key, span / 2
+"""
+_LEVEL = "SELECT :width_{level} AS width, * FROM level_{level}"
+_BUILT = """
     INSERT INTO metric_spans (job_id, width, key, span, low, low_step, high, high_step, points)
-    SELECT job_id, :width, key, span / 2, min(low), (array_agg(low_step ORDER BY low, low_step))[1],
-           max(high), (array_agg(high_step ORDER BY high DESC, high_step))[1], sum(points)
-    FROM metric_spans
-    WHERE job_id = :job AND width = :below AND span >= 2 * :first AND span < 2 * :until
-    GROUP BY job_id, key, span / 2
+    SELECT :job, width, key, span, low[1], low[2], high[1], -high[2], points FROM ({all_levels}) AS built
+"""
+_FORGET = text(
     """
-).bindparams(bindparam("width", type_=Integer))
+    DELETE FROM metric_spans USING unnest(:widths, :begins, :ends) AS gone(width, first, until)
+    WHERE job_id = :job AND metric_spans.width = gone.width AND span >= gone.first AND span < gone.until
+    """
+).bindparams(*(bindparam(name, type_=ARRAY(BigInteger)) for name in ("widths", "begins", "ends")))
 _COPY = text(
     """
     INSERT INTO metric_spans (job_id, width, key, span, low, low_step, high, high_step, points)
@@ -54,31 +67,28 @@ def extend(session: Session, job_id: str, changed: int, last: int) -> int:
     until = min((last + 1) // NARROWEST * NARROWEST, first + _AT_ONCE)
     if until <= first:
         return changed
-    for level, width in enumerate(WIDTHS):
-        begin, end = first // width, until // width
-        if begin >= end:
-            break  # a wider one is not over either
-        _forget(session, job_id, width, begin, end)
-        if level == 0:
-            session.execute(_FROM_ROWS, {"job": job_id, "width": width, "first": first, "until": until})
-        else:
-            below = {"job": job_id, "width": width, "below": WIDTHS[level - 1], "first": begin, "until": end}
-            session.execute(_FROM_SPANS, below)
+    over = [(width, first // width, until // width) for width in WIDTHS]
+    over = list(itertools.takewhile(lambda one: one[1] < one[2], over))  # nor is a wider one over
+    widths, begins, ends = (list(numbers) for numbers in zip(*over, strict=True))
+    session.execute(_FORGET, {"job": job_id, "widths": widths, "begins": begins, "ends": ends})
+    asked = {"job": job_id, "first": first, "until": until}
+    for level, (width, begin, end) in enumerate(over):
+        asked |= {f"width_{level}": width, f"begin_{level}": begin, f"end_{level}": end}
+    session.execute(_building(len(over)), asked)
     return until
+
+
+@cache
+def _building(levels: int) -> TextClause:
+    """Make the one statement that builds so many widths."""
+    named = [f"level_0 AS ({_ROWS})"]
+    for level in range(1, levels):
+        named.append(f"level_{level} AS ({_WIDER.format(level=level, below=level - 1)})")
+    each = " UNION ALL ".join(_LEVEL.format(level=level) for level in range(levels))
+    widths = (bindparam(f"width_{level}", type_=BigInteger) for level in range(levels))
+    return text(f"WITH {', '.join(named)} {_BUILT.format(all_levels=each)}").bindparams(*widths)
 
 
 def copy(session: Session, old: str, new: str, until: int) -> None:
     """Give another job the spans of this one that end before a step."""
     session.execute(_COPY, {"old": old, "new": new, "until": until})
-
-
-def _forget(session: Session, job_id: str, width: int, begin: int, end: int) -> None:
-    """Remove what was built of steps that have run again."""
-    session.execute(
-        delete(MetricSpanRow).where(
-            MetricSpanRow.job_id == job_id,
-            MetricSpanRow.width == width,
-            MetricSpanRow.span >= begin,
-            MetricSpanRow.span < end,
-        )
-    )

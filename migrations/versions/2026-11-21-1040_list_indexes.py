@@ -1,4 +1,4 @@
-"""Indexes for lists of jobs by what hardly any of them has.
+"""Indexes for lists of jobs by what hardly any of them has, and for the spans of all curves of a job.
 
 Revision ID: 0010
 Revises: 0006
@@ -37,10 +37,14 @@ def upgrade() -> None:
         postgresql_using="gin",
         postgresql_with={"fastupdate": "off"},
     )
+    op.create_index(
+        "ix_metric_spans_job_id_width_span", "metric_spans", ["job_id", "width", "span"], unique=False
+    )
 
 
 def downgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '3s'")
+    op.drop_index("ix_metric_spans_job_id_width_span", table_name="metric_spans")
     op.drop_index("ix_jobs_metadata", table_name="jobs")
     op.drop_index("ix_jobs_tags", table_name="jobs")
     op.drop_index("ix_jobs_project_id_alpha", table_name="jobs")
