@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Engine, text
 from neftune_store.blobs import Blobs
 from neftune_store.errors import BlobNotFound
 from neftune_store.lifecycle import CRASH_LIMIT, MOVES, READ_ROWS, TERMINAL, Status
+from neftune_store.spans import WIDTHS
 
 Wrong = Iterator[str]
 Rows = Sequence[Any]
@@ -29,6 +30,7 @@ class Seen:
     jobs: dict[str, Any]
     events: dict[str, list[Any]]
     metrics: dict[str, list[Any]]
+    spans: dict[str, list[Any]]
     runs: dict[str, list[Any]]
     checkpoints: dict[str, list[Any]]
     results: dict[str, list[Any]]
@@ -44,6 +46,7 @@ class Seen:
                 jobs={row.id: row for row in _all(connection, "jobs", "id")},
                 events=_by_job(connection, "events", "seq"),
                 metrics=_by_job(connection, "metrics", "step"),
+                spans=_by_job(connection, "metric_spans", "width, key, span"),
                 runs=_by_job(connection, "runs", "fence"),
                 checkpoints=_by_job(connection, "checkpoints", "step"),
                 results=_by_job(connection, "results", "id"),
@@ -150,6 +153,38 @@ def curves_have_each_step_once(seen: Seen) -> Wrong:
             yield f"{id_}: steps {missing[:10]} are missing"
         if job.status == Status.SUCCEEDED and steps and steps[0] > 1:
             yield f"{id_}: its curve begins at step {steps[0]}"
+
+
+def spans_tell_what_their_rows_do(seen: Seen) -> Wrong:
+    """What a long curve is read from holds the smallest and the largest value of the rows, and no other."""
+    for id_, job in seen.jobs.items():
+        rows = seen.metrics[id_]
+        until = min(job.spans_until, rows[-1].step + 1 if rows else 0)
+        kept = {
+            (one.width, one.key, one.span): (one.low, one.low_step, one.high, one.high_step, one.points)
+            for one in seen.spans[id_]
+            if (one.span + 1) * one.width <= until
+        }
+        made = _spans_of(rows, until)
+        for place in sorted(kept.keys() | made.keys()):
+            if kept.get(place) != made.get(place):
+                yield f"{id_}: span {place} holds {kept.get(place)}, its rows {made.get(place)}"
+
+
+def _spans_of(rows: Rows, until: int) -> dict[tuple[int, str, int], tuple[float, int, float, int, int]]:
+    points: dict[tuple[int, str, int], list[tuple[int, float]]] = {}
+    widths = [width for width in WIDTHS if width <= until]
+    for row in rows:
+        for key, value in row.numbers.items():
+            for width in widths if value is not None else ():
+                if (row.step // width + 1) * width <= until:
+                    points.setdefault((width, key, row.step // width), []).append((row.step, value))
+    made = {}
+    for place, found in points.items():
+        low_step, low = min(found, key=lambda point: (point[1], point[0]))
+        high_step, high = min(found, key=lambda point: (-point[1], point[0]))
+        made[place] = low, low_step, high, high_step, len(found)
+    return made
 
 
 def leases_belong_to_running_jobs(seen: Seen) -> Wrong:
@@ -291,6 +326,7 @@ _ROWS: tuple[Callable[[Seen], Wrong], ...] = (
     histories_follow_the_table,
     numbers_are_taken_once,
     curves_have_each_step_once,
+    spans_tell_what_their_rows_do,
     leases_belong_to_running_jobs,
     results_stand_with_success,
     checkpoints_lie_on_the_curve,

@@ -28,7 +28,7 @@ def job(engine: Engine) -> Job:
         give_back(session, first, "crashed", "worker_crashed")
     second = make_claim(engine)
     with unit_of_work(engine) as session:
-        write_metrics(session, second, [(step, {"train_loss": 1.0}) for step in range(3, 6)])
+        write_metrics(session, second, [(step, {"train_loss": 1.0}) for step in range(3, 140)])
         commit_checkpoint(session, second, 5)
     settle(engine, second, Status.SUCCEEDED)
     return made
@@ -55,6 +55,7 @@ PLANTED = {
     """,
     "numbers_are_taken_once": "UPDATE jobs SET last_seq = last_seq - 2",
     "curves_have_each_step_once": "DELETE FROM metrics WHERE step = 3",
+    "spans_tell_what_their_rows_do": "UPDATE metric_spans SET high_step = 3 WHERE width = 128",
     "leases_belong_to_running_jobs": "UPDATE runs SET ended_at = NULL, outcome = NULL WHERE fence = 1",
     "results_stand_with_success": "UPDATE artifacts SET fence = 1",
     "checkpoints_lie_on_the_curve": "UPDATE checkpoints SET step = 9 WHERE step = 5",

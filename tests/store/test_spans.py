@@ -207,6 +207,13 @@ def test_a_curve_from_before_there_were_spans_is_caught_up_with(
     assert span_rows_read(engine, claim) <= 256
 
 
+def test_no_span_is_written_before_it_is_over(engine: Engine, claim: Claim) -> None:
+    write(engine, claim, range(200))
+    with engine.connect() as line:
+        ends = text("SELECT max((span + 1) * width) FROM metric_spans WHERE job_id = :job")
+        assert line.scalar(ends, {"job": claim.job_id}) == 192
+
+
 def test_most_writes_build_nothing(engine: Engine, claim: Claim) -> None:
     write(engine, claim, range(600))
     asked: list[str] = []
