@@ -16,7 +16,7 @@ from api import make_key
 from api.database import Database
 from api.keeper import Keeper
 from api.listener import Wakeups
-from api.stream import StreamSlots
+from api.stream import Slot, StreamSlots
 from neftune_store.db import make_engine, unit_of_work
 from neftune_store.errors import DatabaseUnavailable
 from neftune_store.ids import new_id
@@ -243,7 +243,8 @@ def test_without_a_database_uses_are_kept_and_streams_left_alone() -> None:
     async def look() -> tuple[set[str], bool]:
         away = Database(make_engine("postgresql://nobody@127.0.0.1:1/none"), 1)
         slots = StreamSlots(5)
-        slot = slots.take("key_a")
+        slot = Slot()
+        slots.take("key_a", slot)
         keeper = Keeper(away, slots, Wakeups())
         keeper.note("key_a")
         with pytest.raises(DatabaseUnavailable):

@@ -70,6 +70,13 @@ PLANTED = {
         UPDATE datasets SET deleted_at = now();
         UPDATE jobs SET status = 'queued', finished_at = NULL, result_id = NULL
     """,
+    "one_export_is_alive": """
+        INSERT INTO jobs SELECT (jsonb_populate_record(job, jsonb_build_object(
+            'id', 'job_x', 'kind', 'export', 'of_job', id, 'options', jsonb_build_object('kind', 'merged'),
+            'status', 'queued', 'finished_at', NULL, 'result_id', NULL
+        ))).* FROM jobs AS job;
+        UPDATE jobs SET deleted_at = now() WHERE kind = 'train'
+    """,
 }
 
 
