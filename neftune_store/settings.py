@@ -92,7 +92,7 @@ class StoreSettings(BaseSettings):
 
     max_dataset_bytes: int = Field(2 * 1024**3, ge=1, description="Largest upload.")
     max_dataset_rows: int = Field(2_000_000, ge=1, description="Most rows of an upload.")
-    queue_limit: int = Field(100, ge=1, description="Queued jobs a project may have.")
+    queue_limit: int = Field(100, ge=1, description="Queued jobs a project may have, unless its quota says.")
 
     @field_validator("neftune_secret_key")
     @classmethod

@@ -5,17 +5,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Text, bindparam, text
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 # A run counts with that part of it which lies between the two times. Tokens are counted with the job's end.
-_USED = text(
-    """
-    WITH asked AS (
-        SELECT id, name FROM projects WHERE :project IS NULL OR id = :project
-    ), jobs_made AS (
+_QUESTION = """
+    WITH jobs_made AS (
         SELECT project_id, status, count(*) AS jobs FROM jobs
-        WHERE created_at >= :since AND created_at < :until AND project_id IN (SELECT id FROM asked)
+        WHERE created_at >= :since AND created_at < :until {of_jobs}
         GROUP BY project_id, status
     ), by_status AS (
         SELECT project_id, jsonb_object_agg(status, jobs) AS jobs FROM jobs_made GROUP BY project_id
@@ -26,33 +23,42 @@ _USED = text(
             SELECT extract(epoch FROM least(coalesce(runs.ended_at, clock_timestamp()), :until)
                 - greatest(runs.started_at, :since)) AS seconds
         ) AS length
-        WHERE runs.started_at < :until AND coalesce(runs.ended_at, clock_timestamp()) > :since
-          AND jobs.project_id IN (SELECT id FROM asked)
+        WHERE runs.started_at < :until AND coalesce(runs.ended_at, clock_timestamp()) > :since {of_jobs}
         GROUP BY jobs.project_id
     ), trained AS (
         SELECT project_id, sum((metrics_summary ->> 'tokens')::numeric) AS tokens FROM jobs
-        WHERE finished_at >= :since AND finished_at < :until AND project_id IN (SELECT id FROM asked)
+        WHERE finished_at >= :since AND finished_at < :until {of_jobs}
           AND jsonb_typeof(metrics_summary -> 'tokens') = 'number'
         GROUP BY project_id
-    ), held AS (
-        SELECT project_id, sum(bytes) AS bytes FROM (
-            SELECT project_id, bytes FROM datasets WHERE deleted_at IS NULL
-            UNION ALL
-            SELECT jobs.project_id, artifacts.bytes FROM artifacts JOIN jobs ON jobs.id = artifacts.job_id
-            WHERE jobs.deleted_at IS NULL
-        ) AS rows WHERE project_id IN (SELECT id FROM asked) GROUP BY project_id
+    ), uploaded AS (
+        SELECT project_id, sum(bytes) AS bytes FROM datasets WHERE deleted_at IS NULL {of_datasets}
+        GROUP BY project_id
+    ), made AS (
+        SELECT jobs.project_id, sum(artifacts.bytes) AS bytes
+        FROM artifacts JOIN jobs ON jobs.id = artifacts.job_id WHERE jobs.deleted_at IS NULL {of_jobs}
+        GROUP BY jobs.project_id
     )
-    SELECT asked.id, asked.name, coalesce(by_status.jobs, '{}'::jsonb) AS jobs,
+    SELECT projects.id, projects.name, coalesce(by_status.jobs, '{{}}'::jsonb) AS jobs,
         coalesce(ran.seconds, 0) AS run_seconds, coalesce(ran.gpu_seconds, 0) AS gpu_seconds,
-        coalesce(trained.tokens, 0) AS tokens, coalesce(held.bytes, 0) AS bytes
-    FROM asked
-    LEFT JOIN by_status ON by_status.project_id = asked.id
-    LEFT JOIN ran ON ran.project_id = asked.id
-    LEFT JOIN trained ON trained.project_id = asked.id
-    LEFT JOIN held ON held.project_id = asked.id
-    ORDER BY asked.id
+        coalesce(trained.tokens, 0) AS tokens, coalesce(uploaded.bytes, 0) + coalesce(made.bytes, 0) AS bytes
+    FROM projects
+    LEFT JOIN by_status ON by_status.project_id = projects.id
+    LEFT JOIN ran ON ran.project_id = projects.id
+    LEFT JOIN trained ON trained.project_id = projects.id
+    LEFT JOIN uploaded ON uploaded.project_id = projects.id
+    LEFT JOIN made ON made.project_id = projects.id
+    WHERE true {of_projects}
+    ORDER BY projects.id
     """
-).bindparams(bindparam("project", type_=Text()))
+_OF_ALL = text(_QUESTION.format(of_jobs="", of_datasets="", of_projects=""))
+# Named in each part: a project with few jobs is told at once, however many there are of others.
+_OF_ONE = text(
+    _QUESTION.format(
+        of_jobs="AND jobs.project_id = :project",
+        of_datasets="AND datasets.project_id = :project",
+        of_projects="AND projects.id = :project",
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +76,10 @@ class Usage:
 
 def usage_of(session: Session, project_id: str | None, since: datetime, until: datetime) -> list[Usage]:
     """Tell what the project has used; all projects when none is named."""
-    given: dict[str, Any] = {"project": project_id, "since": since, "until": until}
+    given: dict[str, Any] = {"since": since, "until": until}
+    question = _OF_ALL
+    if project_id is not None:
+        question, given = _OF_ONE, {**given, "project": project_id}
     return [
         Usage(
             row.id,
@@ -81,5 +90,5 @@ def usage_of(session: Session, project_id: str | None, since: datetime, until: d
             int(row.tokens),
             int(row.bytes),
         )
-        for row in session.execute(_USED, given)
+        for row in session.execute(question, given)
     ]
