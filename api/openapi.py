@@ -93,7 +93,7 @@ def _of_every_route(path: str) -> set[str]:
     """List what is refused before a route is asked, or by what all routes ask first."""
     found = {"400", "413", "415", "431"}  # the gate's
     if path not in OPEN:
-        found |= {"401", "403", "429", "503"}  # the key's
+        found |= {"401", "403", "404", "429", "503"}  # the key's, and of the project that it names
     return found | ({"404"} if "{" in path else set())
 
 

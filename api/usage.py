@@ -1,10 +1,11 @@
 """What a project has used, or all of them have."""
 
+import re
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from api.deps import ReadingOverseer, Tx, overseen, problems
 from api.refusals import InvalidRequest
@@ -13,6 +14,7 @@ from neftune_store.usage import usage_of
 
 router = APIRouter(tags=["projects"])
 
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _DAYS = 30
 _MOST_DAYS = 366
 
@@ -37,12 +39,22 @@ class UsageRead(Schema):
     items: list[ProjectUsage]
 
 
+def _written_out(given: object) -> object:
+    """Refuse seconds since 1970, which a day would be made of as well."""
+    if isinstance(given, str) and not _DAY.fullmatch(given):
+        raise ValueError("a day is written as 2026-12-31")
+    return given
+
+
+Day = Annotated[date, BeforeValidator(_written_out)]
+
+
 @router.get("/usage", summary="Tell what was used", responses=problems(401, 403, 422))
 def read_usage(
     who: ReadingOverseer,
     tx: Tx,
-    since: Annotated[date | None, Query(description="First day; left out: 30 days with the last.")] = None,
-    until: Annotated[date | None, Query(description="Last day; left out: today.")] = None,
+    since: Annotated[Day | None, Query(description="First day; left out: 30 days with the last.")] = None,
+    until: Annotated[Day | None, Query(description="Last day; left out: today.")] = None,
 ) -> UsageRead:
     """Tell what the project has used on these days; an operator that names none sees every project."""
     last = until or datetime.now(UTC).date()

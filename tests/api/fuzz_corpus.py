@@ -97,6 +97,7 @@ CORPUS: dict[str, tuple[Case, set[int]]] = {
         Case("POST", b"/jobs/@own:/jobs@/cancel", b"\xff=\xfe", (_HOST, _KEY)),
         {400},
     ),
+    "a day as seconds": (_get("/usage", b"until=0"), {422}),
     "NUL in a filter": (_get("/jobs", b"tag=%00"), {422}),
     "half a character in a filter": (_get("/jobs", b"model=%ed%a0%80"), {200}),
     "NUL in a filter of /v1": (_get("/v1/fine_tuning/jobs", b"metadata[%00]=1"), {400}),

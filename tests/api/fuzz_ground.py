@@ -1,5 +1,7 @@
 """What two projects have while they are fuzzed: an id of every list, one of ours and one of a stranger's."""
 
+from dataclasses import replace
+
 import httpx
 from fastapi import FastAPI
 
@@ -11,15 +13,17 @@ from tests.api.live_api import Service, rows, submit, succeed, upload
 class Ground:
     """Ids by the list they stand in; what a case makes or sees is learnt and used by later ones."""
 
-    def __init__(self, service: Service, *, ended: bool) -> None:
+    def __init__(self, service: Service, *, ended: bool, operator: bool = False) -> None:
         self.app: FastAPI = service.server.config.app  # type: ignore[assignment]  # ours is a FastAPI app
         self.own_key, self.their_key = service.key(), service.key()
-        self.ids: dict[bytes, bytes] = {b"@key@": self.own_key.encode()}
+        asking = service.key("operator") if operator else self.own_key
+        self.ids: dict[bytes, bytes] = {b"@key@": asking.encode()}
         for whose, key in (("own", self.own_key), ("their", self.their_key)):
             with service.client(key) as client:
                 self._lay(service, client, whose, ended=ended)
 
     def _lay(self, service: Service, client: httpx.Client, whose: str, *, ended: bool) -> None:
+        self._name(whose, "/projects", client.get("/session").json()["project"]["id"])
         dataset = upload(client)["id"]
         job = submit(client, dataset=dataset)["id"]
         if ended:
@@ -40,6 +44,14 @@ class Ground:
         begun = client.post("/v1/uploads", json=promised).json()["id"]
         self._name(whose, "/v1/uploads", begun)
         return str(client.post(f"/v1/uploads/{begun}/parts", files={"data": data}).json()["id"])
+
+    def asked_by_its_asker(self, case: Case) -> Case:
+        """Put ids into their places; an operator says which project is meant, unless the case does."""
+        sent = case.filled(self.ids)
+        if self.ids[b"@key@"] != self.own_key.encode() and b"neftune-project" not in dict(sent.headers):
+            project = (b"neftune-project", self.ids[b"@own:/projects@"])
+            sent = replace(sent, headers=(*sent.headers, project))
+        return sent
 
     async def look_around(self) -> None:
         """Learn an id from every list that can be asked for."""

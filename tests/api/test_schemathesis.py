@@ -1,5 +1,6 @@
 """The OpenAPI document is true of the service, and the service bears what the document does not allow."""
 
+import base64
 import os
 import subprocess
 import sys
@@ -21,9 +22,14 @@ CONFIG = Path(__file__).with_name("schemathesis.toml")
 @pytest.fixture(scope="module")
 def described(api_database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """An api whose streams end by themselves, at once."""
-    changes = {"sse_seconds": 0.05, "sse_poll_seconds": 0.02, "max_dataset_bytes": 2_000_000}
-    settings = make_settings(api_database, tmp_path_factory.mktemp("described"), **changes)
-    with running(settings.model_copy(update={"queue_limit": 10_000})) as found:
+    changes = {
+        "sse_seconds": 0.05,
+        "sse_poll_seconds": 0.02,
+        "max_dataset_bytes": 2_000_000,
+        "queue_limit": 10_000,
+        "neftune_secret_key": base64.b64encode(bytes(32)).decode(),
+    }
+    with running(make_settings(api_database, tmp_path_factory.mktemp("described"), **changes)) as found:
         yield found
 
 
