@@ -142,7 +142,7 @@ class Client:
         return self.wire.send("GET", f"/jobs/{job_id}/log").text
 
     def log_as_it_grows(self, job_id: str) -> Iterator[str]:
-        """Read the runner's log while it is written, where that is served."""
+        """Read the runner's log while it is written, until the job has ended."""
         path, silent_for_long = f"/jobs/{job_id}/log", httpx.Timeout(30.0, read=None)
         try:
             with self.wire.http.stream(

@@ -115,7 +115,7 @@ def _welcome(service: Service, home: Home, settings: StandaloneSettings, console
         "",
         f"  {service.url}/docs#key={service.api_key}",
         "",
-        "  Next, in another terminal:",
+        "  Next, in another terminal: `neftune` finds it by itself (docs/cli.md); for everything else",
         f"    export NEFTUNE_URL={service.url} NEFTUNE_API_KEY={service.api_key}",
         '    curl -H "Authorization: Bearer $NEFTUNE_API_KEY" $NEFTUNE_URL/models',
         "",

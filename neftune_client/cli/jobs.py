@@ -7,7 +7,7 @@ import typer
 
 from neftune_client.cli import following, options, spec_text, terminal
 from neftune_client.cli.ages import age
-from neftune_client.errors import BadInput, Refused
+from neftune_client.errors import BadInput
 from neftune_client.shapes import Job
 
 if TYPE_CHECKING:  # HTTP is loaded by whoever asks something
@@ -156,17 +156,10 @@ def _made(client: "Client", job: Job, *, watch: bool, as_json: bool) -> None:
 
 
 def _followed(client: "Client", job_id: str) -> None:
-    """Write the log as it grows; where that is not served, whole once the job has ended."""
+    """Write the log as it grows, until the job ends or somebody leaves."""
     try:
         for piece in client.log_as_it_grows(job_id):
             _log(piece)
-    except Refused as refused:
-        if refused.code != "not_supported" and refused.status not in {501, 404}:
-            raise
-        terminal.note("This service does not send a log while it grows; it comes when the job has ended.")
-        for _ in client.follow(job_id):
-            pass
-        _log(client.log(job_id).rstrip("\n") + "\n")
     except KeyboardInterrupt:
         raise typer.Exit(following.INTERRUPTED) from None
 

@@ -1,5 +1,6 @@
 """`neftune` against a running api: what is asked, what is written, and the exit status."""
 
+import io
 import json
 import re
 from pathlib import Path
@@ -225,3 +226,35 @@ def test_datasets_are_sent_listed_shown_and_deleted(neftune: Neftune, file: Path
 
 def test_models_are_listed(neftune: Neftune) -> None:
     assert neftune("models").out == f"{MODEL}\n"
+
+
+def test_a_login_is_tried_and_kept_and_can_be_forgotten(
+    neftune: Neftune, service: Service, key: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("NEFTUNE_URL")
+    monkeypatch.delenv("NEFTUNE_API_KEY")
+    monkeypatch.setenv("NEFTUNE_HOME", str(tmp_path / "home"))
+    assert neftune("models").status == 2, "nothing is known yet"
+    monkeypatch.setattr("sys.stdin", io.StringIO("nft_wrong_wrong_wrong\n"))
+    assert neftune("login", "--url", service.url).status == 1
+    assert neftune("models").status == 2, "a wrong key is not kept"
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{key}\n"))
+    said = neftune("login", "--url", service.url)
+    assert said.status == 0, said.err
+    assert "may admin, read, write" in said.err
+    assert neftune("models").out == f"{MODEL}\n"
+    assert neftune("logout").status == 0
+    assert neftune("models").status == 2
+
+
+def test_up_starts_the_service_beside_it_or_says_that_it_is_not_there(
+    neftune: Neftune, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[list[str]] = []
+    monkeypatch.setattr("os.execv", lambda _program, words: started.append(words[1:]))
+    assert neftune("up", "--port", "8123").status == 0
+    assert started == [["-m", "standalone", "up", "--port", "8123"]]
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    said = neftune("up")
+    assert said.status == 2
+    assert "make up" in said.err

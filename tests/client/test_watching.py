@@ -15,6 +15,7 @@ import pytest
 from neftune_client import Client
 from neftune_store.claims import Claim
 from neftune_store.db import unit_of_work
+from neftune_store.live_logs import add_part
 from neftune_store.runs import write_metrics
 from neftune_store.settling import settle_failed, settle_succeeded
 from tests import factories
@@ -167,15 +168,23 @@ def test_a_watched_sweep_is_compared_with_its_control(
     assert compared["data"][1]["gain"] == pytest.approx(0.4)
 
 
-def test_the_log_is_written_whole_where_it_can_not_be_followed(
-    neftune: Neftune, service: Service, mine: httpx.Client
+def test_the_log_is_written_whole_and_followed_while_it_grows(
+    service: Service, mine: httpx.Client, key: str, neftune: Neftune
 ) -> None:
     claimed = begun(service, mine)
     with unit_of_work(service.engine) as session:
-        settle_failed(session, claimed, "nan_loss", "NaN.", retryable=False, log_tail="the last words\n")
-    assert neftune("logs", claimed.job_id).out == "the last words\n"
-    said = neftune("logs", claimed.job_id, "-f")
-    assert (said.status, said.out) == (0, "the last words\n")
+        add_part(session, claimed, 1, "the first words\n")
+    env = {**os.environ, "NEFTUNE_URL": service.url, "NEFTUNE_API_KEY": key}
+    command = [sys.executable, "-m", "neftune_client", "logs", "-f", "last"]
+    following = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True)
+    assert following.stdout is not None
+    assert following.stdout.readline() == "the first words\n"
+    assert neftune("logs", "last").out == "the first words\n"
+    with unit_of_work(service.engine) as session:
+        add_part(session, claimed, 2, "the last words\n")
+        settle_failed(session, claimed, "nan_loss", "NaN.", retryable=False)
+    assert following.communicate(timeout=30)[0] == "the last words\n"
+    assert following.returncode == 0
 
 
 def test_a_reader_that_has_enough_is_no_fault(service: Service, mine: httpx.Client, key: str) -> None:
