@@ -11,7 +11,7 @@ from neftune_store.blob_faults import in_our_words
 from neftune_store.errors import BlobCorrupt
 
 if TYPE_CHECKING:
-    from obstore import BytesStream, GetOptions
+    from obstore import Bytes, BytesStream, GetOptions
 
 CHUNK = 1024 * 1024
 
@@ -19,6 +19,9 @@ CHUNK = 1024 * 1024
 def whole(store: LocalStore | S3Store, key: str) -> Iterator[bytes]:
     """Give all bytes; a missing object raises here, before the first."""
     with in_our_words():
+        if isinstance(store, LocalStore):
+            size = obstore.head(store, key)["size"]
+            return _complete(_pieces(store, key, 0, size), size)
         found = obstore.get(store, key)
         return _complete(found.stream(min_chunk_size=CHUNK), found.meta["size"])
 
@@ -30,6 +33,8 @@ def part(store: LocalStore | S3Store, key: str, start: int, end: int | None) -> 
         start, end = max(start, 0), size if end is None else min(end, size)
         if start >= end:
             return iter(())
+        if isinstance(store, LocalStore):
+            return _complete(_pieces(store, key, start, end), end - start)
         if end - start == size:
             return whole(store, key)
         try:
@@ -43,12 +48,22 @@ def part(store: LocalStore | S3Store, key: str, start: int, end: int | None) -> 
     return _complete(chunks, end - start)
 
 
-def _complete(chunks: "BytesStream", expected: int) -> Iterator[bytes]:
+def _pieces(store: LocalStore, key: str, start: int, end: int) -> Iterator["Bytes"]:
+    """Read a file in large pieces; as a stream it comes in small ones, at some thirty times the CPU.
+
+    An object never changes under its key, so the pieces belong together.
+    """
+    for at in range(start, end, CHUNK):
+        yield obstore.get_range(store, key, start=at, end=min(at + CHUNK, end))
+
+
+def _complete(chunks: "BytesStream | Iterator[Bytes]", expected: int) -> Iterator[bytes]:
     """Pass the chunks on; raise when they end before all bytes have come."""
     with in_our_words():
         for chunk in chunks:
-            expected -= len(chunk)
-            yield bytes(chunk)
+            piece = bytes(chunk)
+            expected -= len(piece)
+            yield piece
     if expected != 0:
         raise BlobCorrupt
 

@@ -208,7 +208,7 @@ def test_a_curve_from_before_there_were_spans_is_caught_up_with(
 
 
 def test_no_span_is_written_before_it_is_over(engine: Engine, claim: Claim) -> None:
-    write(engine, claim, range(200))
+    write(engine, claim, range(200), by=200)
     with engine.connect() as line:
         ends = text("SELECT max((span + 1) * width) FROM metric_spans WHERE job_id = :job")
         assert line.scalar(ends, {"job": claim.job_id}) == 192
