@@ -5,7 +5,7 @@
 Ours: the real api, ``POST /datasets`` with the raw file, and with the part ``file`` of a form. Peers: a
 FastAPI app with ``UploadFile`` that makes the same promises (the same scanner and hash, and what was kept is
 read back), and one that only hashes and keeps the file. All take the same bytes from the same client on
-loopback, in turns. Prints one JSON line: seconds, and CPU seconds of the server, for each (medians), and their
+loopback, in turns. Prints one JSON line: seconds, and CPU seconds of the server, for each (medians), and the
 ratios to ours.
 """
 
