@@ -188,7 +188,7 @@ def test_a_job_fetches_a_gated_model_with_a_secret_of_its_project(hub: Hub, hous
     assert '{"secret": "gated"}' in told
     assert hub.token not in told + house.logs() + house.log_tail(job)
     # What it opened is in the cache of its project alone: without it the model is not at hand
-    other = house.submit("steps=1", model="org/name")
+    other = house.submit("steps=1", model="org/name", revision=COMMIT)
     assert house.wait(other, "succeeded", "failed").error_code == "model_not_available"
     # And a job whose secret is gone by then says so
     with unit_of_work(house.engine) as session:
