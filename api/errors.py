@@ -66,6 +66,7 @@ STATUSES: Mapping[str, int] = {
     "not_supported": 422,
     "not_implemented": 501,
     "file_not_found": 404,
+    "model_not_found": 404,
     "file_faulty": 422,
     "base_model_kept": 403,
     "model_error": 422,
@@ -80,6 +81,7 @@ STATUSES: Mapping[str, int] = {
     "dataset_too_large": 413,
     "no_trainable_tokens": 422,
     "template_error": 422,
+    "prompt_too_long": 422,
     # what stands against it
     "dataset_in_use": 409,
     "idempotency_conflict": 409,
@@ -91,6 +93,7 @@ STATUSES: Mapping[str, int] = {
     "project_exists": 409,
     "quota_exceeded": 413,
     "file_belongs_to_job": 409,
+    "job_has_no_model": 409,
     "upload_not_pending": 409,
     "too_many_open_uploads": 429,
     "invalid_move": 409,
@@ -112,6 +115,10 @@ STATUSES: Mapping[str, int] = {
     "broker_unavailable": 503,
     "unavailable": 503,
     "model_download": 503,
+    "generation_unavailable": 503,
+    "generation_busy": 503,
+    "generation_interrupted": 503,
+    "generation_out_of_memory": 503,
     "internal": 500,
 }
 
@@ -122,6 +129,8 @@ TITLES: Mapping[str, str] = {
     "dataset_invalid": "The dataset has faults",
     "dataset_too_large": "The dataset is too large",
     "digest_mismatch": "The digest does not match",
+    "generation_busy": "Others are being answered",
+    "generation_unavailable": "Nobody is there to answer",
     "idempotency_conflict": "The Idempotency-Key was used for another body",
     "incomplete_upload": "The upload is incomplete",
     "internal": "Something failed on our side",
@@ -151,6 +160,10 @@ RETRY_AFTER_S: Mapping[str, int] = {
     "too_many_readouts": 5,
     "queue_full": 30,
     "too_many_open_uploads": 30,
+    "generation_unavailable": 10,
+    "generation_busy": 5,
+    "generation_interrupted": 2,
+    "generation_out_of_memory": 60,
 }
 
 _NOT_FOUND = "There is no such resource for this key."

@@ -20,6 +20,7 @@ from api import (
     errors,
     events,
     exports,
+    generate,
     health,
     jobs,
     keys,
@@ -36,6 +37,7 @@ from api import (
     streams,
     usage,
     webhooks,
+    workers,
 )
 from api.database import Database
 from api.feed import Feeds
@@ -73,6 +75,8 @@ _ROUTERS = (
     artifacts.router,
     logs.router,
     models.router,
+    generate.router,
+    workers.router,
     webhooks.router,
     keys.router,
     projects.router,

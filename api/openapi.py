@@ -8,7 +8,9 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from api import problems
+from api.generate_body import GenerateSpec
 from api.openai import envelope
+from api.openai.chat_body import ChatSpec, CompletionSpec
 from api.openai.create_body import CreateJob
 from api.openai.uploads import CompleteUpload, CreateUpload
 from neftune_core.spec import JobSpec
@@ -24,6 +26,7 @@ _REFUSED = "Refused; `code` tells why, and errors.md what to do."
 _PLACE = re.compile(r"\{(\w+)\}")
 _TEXT = {"type": "string"}
 OPEN = frozenset({"/healthz", "/readyz"})  # those that ask for no key
+_BODIES = (JobSpec, CreateJob, CreateUpload, CompleteUpload, GenerateSpec, ChatSpec, CompletionSpec)
 
 
 def describe(app: FastAPI) -> dict[str, Any]:
@@ -36,7 +39,7 @@ def describe(app: FastAPI) -> dict[str, Any]:
 def _built(app: FastAPI) -> dict[str, Any]:
     document = get_openapi(title=app.title, version=app.version, description=_DESCRIPTION, routes=app.routes)
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
-    for body in (JobSpec, CreateJob, CreateUpload, CompleteUpload):
+    for body in _BODIES:
         described = body.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas.update(described.pop("$defs", {}))
         schemas[body.__name__] = described

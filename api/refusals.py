@@ -34,7 +34,14 @@
     ├── BaseModelKept         base_model_kept
     ├── NoSpace               insufficient_storage
     ├── TooManyUploads        too_many_uploads
-    └── TooManyReadouts       too_many_readouts
+    ├── TooManyReadouts       too_many_readouts
+    ├── ModelNotFound         model_not_found
+    ├── JobHasNoModel         job_has_no_model
+    ├── GenerationUnavailable generation_unavailable
+    ├── GenerationBusy        generation_busy
+    ├── GenerationInterrupted generation_interrupted
+    ├── GenerationOutOfMemory generation_out_of_memory
+    └── GenerationRefused     the code of what stood against it
 
 Codes only; statuses stand in :mod:`api.errors`. No message repeats what was sent.
 """
@@ -340,3 +347,68 @@ class TooManyReadouts(ApiError):
 
     def __init__(self) -> None:
         super().__init__("Too many previews and counts are under way; try again in a moment.")
+
+
+class ModelNotFound(ApiError):
+    """A name that belongs to no model of this key: unknown, another project's, or not kept any more."""
+
+    code = "model_not_found"
+    param = "model"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "There is no such model for this key; name a base of GET /models, or a job that has succeeded."
+        )
+
+
+class JobHasNoModel(ApiError):
+    """A job of one's own that has made nothing to ask."""
+
+    code = "job_has_no_model"
+    param = "model"
+
+    def __init__(self) -> None:
+        super().__init__("The job has not made a model (yet); wait until it succeeds, or name a checkpoint.")
+
+
+class GenerationUnavailable(ApiError):
+    """No process that answers is there."""
+
+    code = "generation_unavailable"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "No process that answers is there now; the operator starts one with `python -m worker.generate`."
+        )
+
+
+class GenerationBusy(ApiError):
+    """Too many wait for answers, or the device trains."""
+
+    code = "generation_busy"
+
+    def __init__(self, detail: str = "As many requests wait for answers as may; ask again soon.") -> None:
+        super().__init__(detail)
+
+
+class GenerationInterrupted(ApiError):
+    """What answered is gone, in the middle."""
+
+    code = "generation_interrupted"
+
+    def __init__(self, detail: str = "The process that answered is gone; ask again.") -> None:
+        super().__init__(detail)
+
+
+class GenerationOutOfMemory(ApiError):
+    """The device that answers has no room for this model now."""
+
+    code = "generation_out_of_memory"
+
+
+class GenerationRefused(ApiError):
+    """What stood against an answer, by the code it has elsewhere."""
+
+    def __init__(self, code: str, detail: str, faults: Sequence[Fault] = ()) -> None:
+        super().__init__(detail, faults)
+        self.code = code

@@ -14,7 +14,7 @@ from pydantic_settings import BaseSettings
 from api.settings import ApiSettings
 from neftune_store.settings import StoreSettings
 from standalone.settings import StandaloneSettings
-from worker.settings import WorkerSettings
+from worker.settings import GenerateSettings, WorkerSettings
 
 INTRO = """\
 # Settings
@@ -30,12 +30,14 @@ setting that is in the environment reaches the api and the worker as well. Under
 SECTIONS: dict[type[BaseSettings], str] = {
     StoreSettings: "Api, worker and reconciler",
     ApiSettings: "Api alone",
-    WorkerSettings: "Worker alone",
+    WorkerSettings: "Worker, and the process that answers",
+    GenerateSettings: "The process that answers alone: `python -m worker.generate`",
     StandaloneSettings: "Standalone: `make up`, `make demo`",
 }
 
 # Defaults that depend on the machine.
 COMPUTED = {
+    "generator": "this Python with `-m neftune_core serve`",
     "runner": "this Python with `-m neftune_core run`",
     "spool_dir": "the system's temporary folder",
     "worker_name": "host name and process id",

@@ -1,4 +1,4 @@
-"""The core on the command line: ``python -m neftune_core run``, ``export`` and ``generate``.
+"""The core on the command line: ``python -m neftune_core run``, ``export``, ``generate`` and ``serve``.
 
 Parses arguments and sets what must be set before torch is imported; nothing heavy is imported for
 ``--help`` or for a wrong argument.
@@ -82,6 +82,13 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="decode as the paper: repetition penalty 1.2, at most 2048 tokens with the prompt",
     )
+    serve = commands.add_parser(
+        "serve",
+        help="answer questions that come as JSON lines (the service's own way to ask)",
+        description="Hold one base in memory and answer what stdin asks, until it ends.",
+    )
+    serve.add_argument("--device", default="cpu", metavar="DEVICE", help="cpu or cuda:N")
+    serve.add_argument("--report-fd", type=int, required=True, metavar="N", help="where the answers go")
     return top
 
 
@@ -143,7 +150,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from neftune_core.merging import Merge, export_job  # noqa: PLC0415 - as above
 
         return export_job(Merge(asked.record, asked.adapter, asked.out, asked.model_dir), asked.report_fd)
-    from neftune_core import generate  # noqa: PLC0415 - as above
+    if asked.command == "serve":
+        from neftune_core.serving import serve  # noqa: PLC0415 - as above
+
+        return serve(asked.device, asked.report_fd)
+    from neftune_core import decoding, generate  # noqa: PLC0415 - as above
     from neftune_core.errors import CoreError  # noqa: PLC0415 - as above
 
     try:
@@ -152,7 +163,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             asked.adapter,
             generate.conversations(asked.prompt, asked.messages),
             asked.template,
-            generate.PAPER if asked.paper else generate.Decoding(**_given(asked)),
+            decoding.PAPER if asked.paper else decoding.Decoding(**_given(asked)),
         )
     except CoreError as error:
         sys.stderr.write(f"{error.code}: {error}\n")

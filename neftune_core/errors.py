@@ -2,6 +2,7 @@
 
     CoreError
     ├── SpecError              invalid_spec
+    │   └── PromptTooLong      prompt_too_long
     ├── DatasetError           dataset_error
     │   ├── InvalidDataset     dataset_invalid      these six stand in rows_faults, where rows are read
     │   ├── EmptyDataset       dataset_empty
@@ -46,6 +47,12 @@ class SpecError(CoreError):
     """The job spec asks for something that makes no sense for its model or data."""
 
     code = "invalid_spec"
+
+
+class PromptTooLong(SpecError):
+    """The prompt leaves the model no room for an answer."""
+
+    code = "prompt_too_long"
 
 
 class DatasetError(CoreError):

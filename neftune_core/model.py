@@ -165,22 +165,30 @@ def make_trainable(base: Any, spec: JobSpec) -> Any:
     if spec.method == "full":
         base.requires_grad_(True)
         return base
-    from peft import LoraConfig, get_peft_model  # noqa: PLC0415 - slow to import
-
     check_lora(base, spec.lora)
-    targets = spec.lora.target_modules
+    return add_fresh_adapter(base, "default", spec.lora)
+
+
+def add_fresh_adapter(model: Any, name: str, lora: LoraSpec) -> Any:
+    """Put a fresh adapter on a base, or beside those that are on it already."""
+    from peft import LoraConfig, PeftModel, get_peft_model  # noqa: PLC0415 - slow to import
+
+    targets = lora.target_modules
     config = LoraConfig(
         task_type="CAUSAL_LM",
-        r=spec.lora.r,
-        lora_alpha=spec.lora.lora_alpha,
-        lora_dropout=spec.lora.lora_dropout,
+        r=lora.r,
+        lora_alpha=lora.lora_alpha,
+        lora_dropout=lora.lora_dropout,
         target_modules=targets if isinstance(targets, str) else list(targets),
-        use_dora=spec.lora.use_dora,
-        use_rslora=spec.lora.use_rslora,
+        use_dora=lora.use_dora,
+        use_rslora=lora.use_rslora,
     )
     with _peft_speaks_old_names():
         try:
-            return get_peft_model(base, config)
+            if isinstance(model, PeftModel):
+                model.add_adapter(name, config)
+                return model
+            return get_peft_model(model, config, adapter_name=name)
         except ValueError as error:  # state-space models have modules that an adapter can't sit on
             raise SpecError(
                 f"PEFT can't put this adapter on the model; name lora.target_modules yourself. {error}"
@@ -189,10 +197,18 @@ def make_trainable(base: Any, spec: JobSpec) -> Any:
 
 def load_adapter(base: Any, adapter: Path) -> Any:
     """Put a saved adapter on a base, for answering."""
+    return add_adapter(base, "default", adapter)
+
+
+def add_adapter(model: Any, name: str, adapter: Path) -> Any:
+    """Put a saved adapter on a base, or beside those that are on it already; for answering."""
     from peft import PeftModel  # noqa: PLC0415 - slow to import
 
     with _peft_speaks_old_names():
-        return PeftModel.from_pretrained(base, str(adapter)).eval()
+        if isinstance(model, PeftModel):
+            model.load_adapter(str(adapter), name)
+            return model.eval()
+        return PeftModel.from_pretrained(model, str(adapter), adapter_name=name).eval()
 
 
 @contextmanager

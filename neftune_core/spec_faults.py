@@ -127,8 +127,10 @@ def _unknown(loc: Sequence[str | int], model: type[BaseModel]) -> str:
 def _fields_at(loc: Iterable[str | int], model: type[BaseModel]) -> Sequence[str]:
     owner: type[BaseModel] | None = model
     for part in loc:
-        field = owner.model_fields.get(str(part)) if owner else None
-        owner = _spec_inside(field.annotation) if field else None
+        if isinstance(part, int):
+            continue  # of a list: its items are what the field says
+        field = owner.model_fields.get(part) if owner else None
+        owner = _spec_inside(field.annotation)[0] if field else None
     return list(owner.model_fields) if owner else []
 
 
@@ -136,21 +138,26 @@ def _without_union_arms(loc: Sequence[str | int], model: type[BaseModel]) -> Loc
     """Keep field names and positions; leave out names of union arms and keys the sender made up."""
     kept: list[str | int] = []
     owner: type[BaseModel] | None = model
+    listed = False  # the owner is that of a list's items, and what comes before a position names an arm
     for part in loc:
-        if owner is not None:
+        if isinstance(part, int):
             kept.append(part)
-            field = owner.model_fields.get(str(part))
-            owner = _spec_inside(field.annotation) if field else None
-        elif isinstance(part, int):
+            listed = False
+        elif owner is not None and not listed:
             kept.append(part)
+            field = owner.model_fields.get(part)
+            owner, listed = _spec_inside(field.annotation) if field else (None, False)
     return tuple(kept)
 
 
-def _spec_inside(annotation: Any) -> type[BaseModel] | None:
+def _spec_inside(annotation: Any) -> tuple[type[BaseModel] | None, bool]:
+    """Find the class that a field holds, if any, and whether it holds a list of them."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    if typing.get_origin(annotation) in (typing.Union, types.UnionType, typing.Annotated):
+        return annotation, False
+    origin = typing.get_origin(annotation)
+    if origin in (typing.Union, types.UnionType, typing.Annotated, list):
         for arm in typing.get_args(annotation):
-            if (inner := _spec_inside(arm)) is not None:
-                return inner
-    return None
+            inner, listed = _spec_inside(arm)
+            if inner is not None:
+                return inner, listed or origin is list
+    return None, False

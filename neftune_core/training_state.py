@@ -21,19 +21,23 @@ def weights_of(model: nn.Module) -> dict[str, Tensor]:
     return {name: parameter.data for name, parameter in _trained(model).items()}
 
 
-@torch.no_grad()
 def put_weights(model: nn.Module, weights: Tensors) -> None:
     """Set what trains; refuse weights of another shape or name."""
-    trained = _trained(model)
-    different = trained.keys() ^ weights.keys() | {
-        name for name in trained.keys() & weights.keys() if trained[name].shape != weights[name].shape
+    put_by_name(_trained(model), weights)
+
+
+@torch.no_grad()
+def put_by_name(parameters: Mapping[str, nn.Parameter], weights: Tensors) -> None:
+    """Set all of these parameters; refuse weights of another shape or name."""
+    different = parameters.keys() ^ weights.keys() | {
+        name for name in parameters.keys() & weights.keys() if parameters[name].shape != weights[name].shape
     }
     if different:
         raise CheckpointMismatch(
             f"The saved weights are not this model's: {len(different)} names or shapes differ, "
             f"such as {min(different)}."
         )
-    for name, parameter in trained.items():
+    for name, parameter in parameters.items():
         parameter.copy_(weights[name])
 
 

@@ -22,8 +22,10 @@ from standalone.home import Home
 from standalone.postgres import EmbeddedPostgres
 from standalone.redis import EmbeddedRedis
 from standalone.settings import StandaloneSettings
+from standalone.sockets import SocketFolder
 
 _WORKER_GRACE_S = 60.0  # a run finishes its step, gives the job back and says so: 30 s at most
+_SOCKET = "generate.sock"  # where the api asks the process that answers
 _BUNDLED = Path(__file__).parent / "models"
 
 
@@ -39,6 +41,7 @@ class Service:
         self._say = say
         self._children = Children(say)
         self._stopping = threading.Event()
+        self._sockets = SocketFolder(home.path / "sockets", _SOCKET)
         self._began: dict[Path, int] = {}  # how long each log was before this start
 
     def start(self) -> None:
@@ -65,6 +68,7 @@ class Service:
         """Stop all: worker, reconciler, api, then the servers."""
         self._stopping.set()
         self._children.stop(hurry)
+        self._sockets.close()
 
     def stopping(self) -> bool:
         """Tell whether somebody has asked it to stop."""
@@ -117,6 +121,7 @@ class Service:
             "WORK_DIR": str(home.folder("work")),
             "NEFTUNE_SECRET_KEY": env.get("NEFTUNE_SECRET_KEY") or home.secret_key(),
             "SPOOL_DIR": str(home.folder("spool")),
+            "GENERATE_LISTEN": f"unix:{self._sockets.open() / _SOCKET}",
             "TMPDIR": str(home.folder("tmp")),
             "HOST": settings.host,
             "PORT": str(self._port),
@@ -143,6 +148,7 @@ class Service:
 _MODULES = (
     ("api", "api", 15.0),
     ("reconciler", "worker.reconcile", 15.0),
+    ("generate", "worker.generate", 15.0),
     ("worker", "worker", _WORKER_GRACE_S),
 )
 

@@ -133,7 +133,13 @@ class Runner:
         self.log.close()
 
 
-def spawn(command: Sequence[str], home: Path, limits: Limits, environ: Mapping[str, str]) -> Runner:
+def spawn(
+    command: Sequence[str],
+    home: Path,
+    limits: Limits,
+    environ: Mapping[str, str],
+    stdin: int = subprocess.DEVNULL,
+) -> Runner:
     """Start ``command`` tied to the calling thread, which must be the main one.
 
     ``--report-fd N`` is added; what it writes there comes out of ``reports``, stdout and stderr out of
@@ -150,7 +156,7 @@ def spawn(command: Sequence[str], home: Path, limits: Limits, environ: Mapping[s
             ],
             cwd=home,
             env=dict(environ),
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             pass_fds=(write_fd,),

@@ -10,6 +10,7 @@ from pydantic import Field, SecretStr
 from neftune_store.settings import StoreSettings
 
 DEFAULT_RUNNER = (sys.executable, "-m", "neftune_core", "run")
+DEFAULT_GENERATOR = (sys.executable, "-m", "neftune_core", "serve")
 
 
 class WorkerSettings(StoreSettings):
@@ -44,3 +45,38 @@ class WorkerSettings(StoreSettings):
     def lease_grace_seconds(self) -> float:
         """Give the time from SIGTERM to SIGKILL when the lease runs out; the runner is dead before."""
         return min(5.0, (self.lease_seconds - self.lease_stop_seconds) / 3)
+
+
+class GenerateSettings(WorkerSettings):
+    """What the process needs that answers beside the workers."""
+
+    generate_device: str = Field(
+        "auto",
+        pattern=r"^(auto|off|cpu|cuda:[0-9]{1,2})$",
+        description="auto: a GPU on which nothing trains, or the CPU where there is none; cpu; cuda:N; off",
+    )
+    generate_queue: int = Field(8, ge=0, le=1000, description="Requests that wait while one is answered.")
+    generate_idle_seconds: float = Field(
+        600, gt=0, description="The model leaves memory when nobody has asked for so long."
+    )
+    generate_stall_seconds: float = Field(
+        600, gt=0, description="Without a word from the process that holds the model: it is ended."
+    )
+    generate_listen: str = Field(
+        "127.0.0.1:0",
+        pattern=r"^(unix:/.+|[^/\s]+:[0-9]{1,5})$",
+        description="Where the api asks: host:port (port 0: any that is free), or unix:/path",
+    )
+    generate_address: str | None = Field(
+        None,
+        pattern=r"^(unix:/.+|[^/\s]+:[0-9]{1,5})$",
+        description="The same as the api sees it, if otherwise.",
+    )
+    generate_cache_bytes: int = Field(
+        20 * 1024**3, ge=0, description="Tuned files kept in WORK_DIR, beside those in use."
+    )
+    generator: tuple[str, ...] = Field(
+        DEFAULT_GENERATOR,
+        min_length=1,
+        description="The command that holds the model, as a JSON list; for tests.",
+    )

@@ -33,20 +33,22 @@ def envelope(  # noqa: PLR0913 - the members of the document, all by name
     """Build the answer; ``errors`` are the faults one by one, for those who look further."""
     status = _STATUSES.get(status, status)
     placed = [one for one in errors if one.get("loc")]
-    error: dict[str, Any] = {
-        "message": "; ".join(map(_sentence, placed[:_SAID_FAULTS])) or detail,
-        "type": _TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error"),
-        "param": param or (_place(placed[0]) if placed else None),
-        "code": code,
-    }
+    document = error_of(status, code, "; ".join(map(_sentence, placed[:_SAID_FAULTS])) or detail)
+    document["error"]["param"] = param or (_place(placed[0]) if placed else None)
     if errors:
-        error["errors"] = list(errors)
+        document["error"]["errors"] = list(errors)
     return Response(
-        json.dumps({"error": error}),  # ASCII only, as problems are
+        json.dumps(document),  # ASCII only, as problems are
         status_code=status,
         media_type="application/json",
         headers=dict(headers or {}),
     )
+
+
+def error_of(status: int, code: str, message: str) -> dict[str, Any]:
+    """Build the document; in the middle of a stream it is all there is."""
+    kind = _TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
+    return {"error": {"message": message, "type": kind, "param": None, "code": code}}
 
 
 def _sentence(fault: Mapping[str, Any]) -> str:

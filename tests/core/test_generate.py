@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from neftune_core.__main__ import main
+from neftune_core.decoding import PAPER, Decoding
 from neftune_core.errors import SpecError
-from neftune_core.generate import PAPER, Answerer, Decoding
+from neftune_core.generate import Answerer
 from neftune_core.prompts import ALPACA_WITHOUT_INPUT
 from neftune_core.rows import Message
 from tests.core.tiny import CONFIG, make_base

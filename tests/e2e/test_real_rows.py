@@ -20,6 +20,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.api.openai_sdk import sdk
 from tests.e2e import rows
 from tests.standalone.instance import Instance, running
 
@@ -143,7 +144,48 @@ def in_plain_peft(record: dict, base: Path, adapter: Path | None, tmp_path: Path
     return json.loads(done.stdout)
 
 
-def test_a_lora_job_on_alpaca_rows_learns_and_its_adapter_loads_in_plain_peft(client, tmp_path):
+QUESTION = "Name three colours."
+
+
+def answers(client: httpx.Client, job: dict, **how: object) -> list[str]:
+    """What base and tuned model say to the question, side by side."""
+    asked = {"model": [MODEL, job["id"]], "prompt": QUESTION, "max_new_tokens": 24, **how}
+    answer = client.post("/generate", json=asked, timeout=120)
+    assert answer.status_code == 200, answer.text
+    return [one["text"] for one in answer.json()["answers"]]
+
+
+def on_the_command_line(adapter: Path) -> list[str]:
+    """The same, by a process that knows no service; with the template of the job."""
+    command = [sys.executable, "-m", "neftune_core", "generate", "--model-dir", BASE, "--adapter", adapter]
+    decoding = ["--template", "alpaca", "--max-new-tokens", "24", "--repetition-penalty", "1.2"]
+    done = subprocess.run(
+        [*command, *decoding, "--prompt", QUESTION],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=BASE.parents[3],
+    )
+    (answered,) = json.loads(done.stdout)["answers"]
+    return [answered["base"], answered["tuned"]]
+
+
+def chatted(service: Instance, job: dict) -> str:
+    """What the SDK, as it is, hears word by word from the tuned model under its own name."""
+    with sdk(f"http://127.0.0.1:{service.port}", service.key) as ai:
+        name = ai.fine_tuning.jobs.retrieve(job["id"].replace("job_", "ftjob-")).fine_tuned_model
+        assert name
+        chunks = list(
+            ai.chat.completions.create(
+                model=name, messages=[{"role": "user", "content": QUESTION}], max_tokens=24, stream=True
+            )
+        )
+    assert len(chunks) > 3
+    assert chunks[-1].choices[0].finish_reason in {"stop", "length"}
+    return "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
+
+
+def test_a_lora_job_on_alpaca_rows_learns_and_its_adapter_loads_in_plain_peft(client, service, tmp_path):
     training = {"max_steps": 30, "batch_size": 8, "learning_rate": 2e-3, "max_length": 256, "eval_every": 15}
     followed: list[str] = []
 
@@ -174,6 +216,12 @@ def test_a_lora_job_on_alpaca_rows_learns_and_its_adapter_loads_in_plain_peft(cl
     assert plain["tuned"] != pytest.approx(plain["base"], abs=1e-2)
     merges_into_what_base_and_adapter_compute(client, job, adapter)
 
+    # and it is asked: by the SDK, beside its base, and by a process that knows no service
+    base, tuned = answers(client, job, template="alpaca")
+    assert base != tuned
+    assert [base, tuned] == on_the_command_line(adapter)
+    assert chatted(service, job) == tuned == answers(client, job)[1]  # its template is that of its training
+
 
 @pytest.mark.long  # another training and merge; the base here is the one that must not be merged into
 def test_a_qlora_job_is_merged_into_the_base_in_full_precision(client, tmp_path):
@@ -191,6 +239,7 @@ def test_a_qlora_job_trains_on_the_base_that_plain_peft_quantises(client, tmp_pa
     assert plain["base"] == pytest.approx(record["probe"]["base_logits"], abs=1e-5)
     assert plain["tuned"] == pytest.approx(record["probe"]["tuned_logits"], abs=1e-5)
     assert plain["tuned"] != pytest.approx(plain["base"], abs=1e-3)
+    assert all(answers(client, job))  # the tuned one on the base as it was quantised
 
 
 def test_a_full_job_gives_a_model_that_plain_transformers_loads(client, tmp_path):
@@ -201,6 +250,9 @@ def test_a_full_job_gives_a_model_that_plain_transformers_loads(client, tmp_path
     plain = in_plain_peft(record, model, None, tmp_path)
     assert plain["base"] == pytest.approx(record["probe"]["tuned_logits"], abs=1e-5)
     assert plain["base"] != pytest.approx(record["probe"]["base_logits"], abs=1e-3)
+    base, tuned = answers(client, job, template="alpaca")
+    assert tuned
+    assert base != tuned
 
 
 @pytest.mark.parametrize(

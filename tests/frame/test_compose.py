@@ -12,7 +12,7 @@ import yaml
 
 from api.settings import ApiSettings
 from neftune_store.settings import StoreSettings
-from worker.settings import WorkerSettings
+from worker.settings import GenerateSettings, WorkerSettings
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text("utf-8"))
@@ -24,6 +24,8 @@ OURS = {
     "api": ApiSettings,
     "worker": WorkerSettings,
     "worker-cpu": WorkerSettings,
+    "generate": GenerateSettings,
+    "generate-cpu": GenerateSettings,
     "reconciler": StoreSettings,
 }
 
@@ -113,7 +115,9 @@ def test_a_service_is_started_again_unless_its_work_is_done(name: str):
     assert SERVICES[name]["restart"] == ("no" if name in ONCE else "unless-stopped")
 
 
-@pytest.mark.parametrize("name", ["proxy", "postgres", "redis", "storage", "worker", "worker-cpu"])
+@pytest.mark.parametrize(
+    "name", ["proxy", "postgres", "redis", "storage", "worker", "worker-cpu", "generate", "generate-cpu"]
+)
 def test_a_service_tells_how_it_is(name: str):
     assert SERVICES[name]["healthcheck"]["test"][0] in {"CMD", "CMD-SHELL"}
 
@@ -162,16 +166,28 @@ def test_settings_are_ones_the_service_knows(name: str, monkeypatch: pytest.Monk
     assert {key.lower() for key in environment(name)} <= set(OURS[name].model_fields)
 
 
-def test_two_workers_never_share_a_work_folder():
-    folders = [mount for mount in mounts("worker") if mount["target"] == environment("worker")["WORK_DIR"]]
+@pytest.mark.parametrize("name", ["worker", "generate"])
+def test_two_processes_with_models_never_share_a_work_folder(name: str):
+    folders = [mount for mount in mounts(name) if mount["target"] == environment(name)["WORK_DIR"]]
     assert [mount.get("source") for mount in folders] == [None]
 
 
-def test_only_the_gpu_worker_asks_for_a_gpu_and_the_other_waits_to_be_named():
-    devices = SERVICES["worker"]["deploy"]["resources"]["reservations"]["devices"]
-    assert devices == [{"driver": "nvidia", "count": 1, "capabilities": ["gpu"]}]
-    assert [name for name in SERVICES if "deploy" in SERVICES[name]] == ["worker"]
-    assert SERVICES["worker-cpu"]["profiles"] == ["cpu"]
+def test_only_what_is_for_gpus_asks_for_one_and_the_others_wait_to_be_named():
+    with_gpu = [name for name in SERVICES if "deploy" in SERVICES[name]]
+    assert with_gpu == ["worker", "generate"]
+    for name in with_gpu:
+        devices = SERVICES[name]["deploy"]["resources"]["reservations"]["devices"]
+        assert devices == [{"driver": "nvidia", "count": 1, "capabilities": ["gpu"]}]
+    assert [name for name in SERVICES if "profiles" in SERVICES[name]] == ["generate-cpu", "worker-cpu"]
+    assert {tuple(SERVICES[name]["profiles"]) for name in ("generate-cpu", "worker-cpu")} == {("cpu",)}
+
+
+@pytest.mark.parametrize("name", ["generate", "generate-cpu"])
+def test_who_answers_is_reached_by_the_api_and_looked_after_where_it_listens(name: str):
+    port = environment(name)["GENERATE_LISTEN"].rpartition(":")[2]
+    assert f"127.0.0.1:{port}/healthz" in SERVICES[name]["healthcheck"]["test"][-1]
+    assert SERVICES[name]["command"] == ["python", "-m", "worker.generate"]
+    assert set(SERVICES[name]["networks"]) & set(SERVICES["api"]["networks"])
 
 
 def test_a_worker_has_time_to_drain():

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-PROCESSES = ["api", "worker", "worker.reconcile"]
+PROCESSES = ["api", "worker", "worker.reconcile", "worker.generate"]
 GIVEN = {
     "PATH": os.environ["PATH"],
     "DATABASE_URL": "postgresql://somebody:canary@127.0.0.1:1/nowhere",

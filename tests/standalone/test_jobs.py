@@ -60,7 +60,7 @@ def test_a_running_job_outlives_ctrl_c_and_kill_9_of_everything(home: Path) -> N
         assert first.ctrl_c() < 30
         # Then all have left in order, no process is there, not even the runner, and the address is free
         assert first.process.returncode == 0
-        assert stopped(first) == ["worker", "reconciler", "api", "redis", "postgres"]
+        assert stopped(first) == ["worker", "generate", "reconciler", "api", "redis", "postgres"]
         assert not any(process.is_running() for process in below)
         assert of_home(home) == []
         assert is_free(first.port)

@@ -95,6 +95,7 @@ def test_every_call_of_the_sdk_that_is_served_is_shown() -> None:
         *("files.create", "files.wait_for_processing", "files.content", "files.delete"),
         "uploads.upload_file_chunked",
         *("jobs.create", "jobs.list", "jobs.pause", "jobs.resume", "jobs.retrieve", "jobs.list_events"),
+        *("chat.completions.create", "client.completions.create"),
         *("checkpoints.list", "models.list", "models.retrieve", "models.delete"),
     ):
         assert f"{call}(" in shown

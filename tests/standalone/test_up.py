@@ -1,19 +1,22 @@
 """`python -m standalone up`: the whole service, seen from a terminal and from /proc."""
 
+import json
 import os
 import shutil
 import signal
 import stat
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
 from standalone.settings import StandaloneSettings
 from tests.standalone.instance import Instance, running
-from tests.standalone.processes import IS_ROOT, NOBODY, commands, eventually, modes, of_home, python
+from tests.standalone.processes import IS_ROOT, NOBODY, ROOT, commands, eventually, modes, of_home, python
 
 ROWS = b'{"instruction": "Say hello.", "input": "", "output": "Hello!"}\n' * 3
 PRESET = "nft_a_key_that_was_chosen_beforehand"
@@ -29,7 +32,8 @@ def shared_home() -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def service(shared_home: Path) -> Iterator[Instance]:
     """One running instance for the tests that leave it running."""
-    with running(shared_home, NEFTUNE_API_KEY=PRESET) as instance:
+    toy = json.dumps([sys.executable, str(ROOT / "tests" / "toy_speaker.py")])
+    with running(shared_home, NEFTUNE_API_KEY=PRESET, GENERATOR=toy) as instance:
         yield instance
 
 
@@ -81,6 +85,32 @@ def test_no_child_knows_the_key_and_only_the_api_listens_on_tcp(service: Instanc
         assert service.key not in process.environ().values()
         ports = {line.laddr.port for line in process.net_connections("inet") if line.status == "LISTEN"}
         assert ports <= {service.port}
+
+
+def test_who_answers_is_started_again_when_it_was_killed(service: Instance) -> None:
+    with service.client() as client:
+
+        def asked(text: str = "count 3") -> httpx.Response:
+            return client.post("/generate", json={"model": "neftune/demo-base", "prompt": text})
+
+        assert asked().json()["answers"][0]["text"] == "1 2 3"
+        # When it is killed in the middle of an answer
+        ask = {"model": "neftune/demo-base", "prompt": "hold", "stream": True}
+        with client.stream("POST", "/generate", json=ask) as answer:
+            lines = answer.iter_lines()
+            next(line for line in lines if line.startswith("data: "))
+            victim = service.child("worker.generate")
+            service.process.send_signal(signal.SIGSTOP)  # it starts nothing again until we have looked
+            os.kill(victim, signal.SIGKILL)
+            # Then the client is told, and so are those that come while nobody is there
+            assert '"generation_interrupted"' in "".join(lines)
+        told = asked()
+        assert (told.status_code, told.json()["code"]) == (503, "generation_unavailable")
+        assert int(told.headers["retry-after"]) > 0
+        service.process.send_signal(signal.SIGCONT)
+        # and who comes a little later is answered by another one
+        assert eventually(lambda: asked().status_code == 200, 30)
+        assert service.child("worker.generate") != victim
 
 
 def test_a_second_instance_on_the_home_is_told_where_the_first_is(service: Instance) -> None:

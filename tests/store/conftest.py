@@ -9,6 +9,7 @@ from neftune_store.db import make_engine
 from tests.conftest import create_database, database_named, drop_database
 
 TABLES = [
+    "workers",
     "audit_events",
     "logins",
     "condemned_blobs",
