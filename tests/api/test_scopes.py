@@ -20,12 +20,22 @@ NEEDS = {
     ("PATCH", "/projects/{project_id}"): "operator",
     ("GET", "/audit"): "admin",
     ("GET", "/metrics"): "operator",
+    ("POST", "/generate"): "read",  # it changes nothing
+    ("POST", "/v1/chat/completions"): "read",
+    ("POST", "/v1/completions"): "read",
     ("POST", "/session"): "any",
     ("GET", "/session"): "any",
     ("DELETE", "/session"): "any",
 }
 # What an operator sees without naming a project.
-OVERSEEN = {"/keys": False, "/projects": True, "/projects/{project_id}": True, "/audit": True, "/usage": True}
+OVERSEEN = {
+    "/keys": False,
+    "/projects": True,
+    "/projects/{project_id}": True,
+    "/audit": True,
+    "/usage": True,
+    "/workers": True,
+}
 GIVES = {"read": {"read"}, "write": {"read", "write"}, "admin": {"read", "write", "admin"}}
 
 
