@@ -73,4 +73,4 @@ def _name(request: Request) -> str:
 
 
 def _is_secure(request: Request) -> bool:
-    return request.url.scheme == "https"
+    return bool(request.scope["scheme"] == "https")  # `request.url` decodes the query, which may be any bytes

@@ -203,3 +203,9 @@ def test_logins_are_written_down(service: Service, browser: httpx.Client) -> Non
         browser.delete("/session")
         done = [one["action"] for one in operator.get("/audit", headers=project).json()["items"]]
     assert done == ["operator.entered", "session.ended", "session.began"]
+
+
+def test_a_cookie_is_found_whatever_the_query_holds() -> None:
+    headers = [(b"host", b"localhost"), (b"cookie", b"neftune=" + b"a" * 43)]
+    scope = {"type": "http", "method": "GET", "scheme": "http", "path": "/", "headers": headers}
+    assert cookie_of(Request({**scope, "query_string": b"\xff=\xfe"})) == "a" * 43
