@@ -8,6 +8,7 @@ import pytest
 
 from neftune_store.claims import Claim
 from neftune_store.db import unit_of_work
+from neftune_store.errors import LeaseLost
 from neftune_store.live_logs import KEPT_PARTS, add_part, drop_old_parts
 from neftune_store.settling import give_back, settle_failed, settle_succeeded
 from tests.api.live_api import Service, claim, store_artifact, submit, succeed, urgent
@@ -152,6 +153,8 @@ def test_the_newest_parts_are_kept_and_after_the_end_none(service: Service, clie
     assert text.splitlines() == [f"part {number}" for number in range(11, KEPT_PARTS + 11)]
     with unit_of_work(service.engine) as session:
         settle_failed(session, held, "nan_loss", "x", log_tail="the tail\n")
+    with pytest.raises(LeaseLost):  # and who is no longer its run adds nothing
+        said(service, held, 999, "too late\n")
     with unit_of_work(service.engine) as session:
         drop_old_parts(session)
     assert "part 74" in client.get(f"/jobs/{job['id']}/log").text  # who follows may still be reading
