@@ -13,6 +13,7 @@ from api.openai import envelope
 from api.openai.chat_body import ChatSpec, CompletionSpec
 from api.openai.create_body import CreateJob
 from api.openai.uploads import CompleteUpload, CreateUpload
+from api.openapi_words import EXAMPLES, described
 from neftune_core.spec import JobSpec
 
 _DESCRIPTION = """Fine-tune language models with the paper's NEFTune noise.
@@ -40,9 +41,9 @@ def _built(app: FastAPI) -> dict[str, Any]:
     document = get_openapi(title=app.title, version=app.version, description=_DESCRIPTION, routes=app.routes)
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     for body in _BODIES:
-        described = body.model_json_schema(ref_template="#/components/schemas/{model}")
-        schemas.update(described.pop("$defs", {}))
-        schemas[body.__name__] = described
+        whole = body.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas.update(whole.pop("$defs", {}))
+        schemas[body.__name__] = whole
     schemas["Problem"] = problems.schema()
     schemas["OpenAIError"] = envelope.schema()
     document["components"]["responses"] = {
@@ -56,15 +57,30 @@ def _built(app: FastAPI) -> dict[str, Any]:
             for content in operation.get("requestBody", {}).get("content", {}).values():
                 content["schema"], parts = _taken_apart(content["schema"])
                 schemas.update(parts)
+                _describe_fields(content["schema"])
+                called = content["schema"].get("$ref", "").rpartition("/")[2] or content["schema"].get(
+                    "title"
+                )
+                if called in EXAMPLES:
+                    content["examples"] = {"plain": {"value": EXAMPLES[called]}}
+    for schema in schemas.values():
+        _describe_fields(schema)
     for unused in ("HTTPValidationError", "ValidationError"):  # FastAPI's own way to refuse
         schemas.pop(unused, None)
     document["components"]["schemas"] = dict(sorted(schemas.items()))
     return document
 
 
+def _describe_fields(schema: dict[str, Any]) -> None:
+    fields = schema.get("properties", {})
+    fields.update({name: described(name, field) for name, field in fields.items()})
+
+
 def _refine(path: str, operation: dict[str, Any]) -> None:
     responses = operation["responses"]
     _name_places(path, operation)
+    for one in operation.get("parameters", ()):
+        one.update(described(one["name"], one))
     if path not in OPEN:
         operation["security"] = [{"key": []}]
     if envelope.speaks(path):
