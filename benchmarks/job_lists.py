@@ -32,16 +32,18 @@ _FILL = """
     SELECT 'job_01' || lpad(to_hex(n), 24, '0'), :project,
            CASE WHEN n < 20 THEN 'org/rare' WHEN n % 3 = 0 THEN 'org/large' ELSE 'org/base' END,
            CASE WHEN n < 20 THEN 7.25 ELSE (n % 4) * 5 END,
-           CASE WHEN n < 20 THEN ARRAY['rare'] WHEN n % 100 = 0 THEN ARRAY['team', 'one in 100']
-                WHEN n % 2 = 0 THEN ARRAY['team'] ELSE ARRAY[]::text[] END,
-           jsonb_set(CAST(:spec AS jsonb), '{metadata}',
+           tags,
+           CAST(:spec AS jsonb) || jsonb_build_object('tags', tags, 'metadata',
                      CASE WHEN n < 20 THEN '{"suite": "rare"}'::jsonb
                           WHEN n % 3 = 0 THEN '{}'::jsonb
                           ELSE jsonb_build_object('user', 'u' || n % 1000, 'team', 'all') END),
            repeat('a', 64), :dataset, timestamptz '2026-01-01' + n * interval '7 seconds',
            state, CASE WHEN state <> 'paused' THEN now() END,
            CASE WHEN state = 'failed' THEN 'cuda_oom' END, 2
-    FROM (SELECT n, CASE WHEN n < 20 THEN 'paused' WHEN n % 50 = 0 THEN 'failed' ELSE 'cancelled' END AS state
+    FROM (SELECT n,
+                 CASE WHEN n < 20 THEN ARRAY['rare'] WHEN n % 100 = 0 THEN ARRAY['team', 'one in 100']
+                      WHEN n % 2 = 0 THEN ARRAY['team'] ELSE ARRAY[]::text[] END AS tags,
+                 CASE WHEN n < 20 THEN 'paused' WHEN n % 50 = 0 THEN 'failed' ELSE 'cancelled' END AS state
           FROM generate_series(CAST(:first AS bigint), :last) AS n) AS made
 """
 FILTERS = {

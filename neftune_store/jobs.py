@@ -18,7 +18,7 @@ from neftune_store.ids import is_id
 from neftune_store.job import Job, job_of
 from neftune_store.journal import FRESH, Fact, change
 from neftune_store.lifecycle import TERMINAL, Intent, Status
-from neftune_store.models import JOB_METADATA, JobRow
+from neftune_store.models import JOB_METADATA, JOB_TAGS, JobRow
 from neftune_store.paging import Page, Place, check_limit, decode_cursor, encode_cursor, page_of
 from neftune_store.quotas import running_limit_reached
 from neftune_store.submit import Origin, submit
@@ -284,7 +284,7 @@ def _filtered(wanted: JobFilter) -> Select[JobRow]:
     if wanted.alpha_max is not None:
         conditions.append(JobRow.alpha <= wanted.alpha_max)
     if wanted.tag is not None:
-        conditions.append(JobRow.tags.contains([wanted.tag]))
+        conditions.append(JOB_TAGS.contains([wanted.tag]))
     if wanted.metadata is not None:
         fits = JOB_METADATA.contains(dict(wanted.metadata)) if wanted.metadata else JOB_METADATA == {}
         conditions.append(fits)

@@ -23,8 +23,9 @@ def upgrade() -> None:
     op.create_index(
         "ix_jobs_tags",
         "jobs",
-        ["tags"],
+        [sa.literal_column("(spec -> 'tags')").label("held")],
         unique=False,
+        postgresql_ops={"held": "jsonb_path_ops"},
         postgresql_using="gin",
         postgresql_with={"fastupdate": "off"},
     )
