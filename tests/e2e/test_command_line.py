@@ -1,0 +1,69 @@
+"""The README's way with `neftune`, for real: rows in, a trained adapter out, loaded as the pages say."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from standalone.demo import dataset as demo
+from tests.standalone.instance import running
+from tests.standalone.processes import ROOT
+
+BASE = ROOT / "standalone" / "models" / "neftune" / "demo-base"
+SHORT = ("--set", "training.max_steps=4", "--set", "training.batch_size=4", "--set", "training.eval_every=2")
+
+
+def python_of(page: str) -> str:
+    """The first Python example of a page, with the base model's place put in."""
+    found = re.search(r"^```python\n(from peft.*?)^```$", (ROOT / page).read_text("utf-8"), re.M | re.S)
+    assert found, page
+    return re.sub(r'"(path/to/the/base|standalone/models/neftune/demo-base)"', repr(str(BASE)), found[1])
+
+
+@pytest.mark.long
+def test_rows_become_an_adapter_that_loads_in_plain_peft(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_bytes(demo.PATH.read_bytes())
+    home = Path(tempfile.mkdtemp(prefix="neftune-e2e-"))
+    env = {name: value for name, value in os.environ.items() if "NEFTUNE" not in name}
+    env |= {"NEFTUNE_HOME": str(home), "XDG_CONFIG_HOME": str(tmp_path / "config"), "HF_HUB_OFFLINE": "1"}
+
+    def neftune(*words: str) -> str:
+        command = [sys.executable, "-m", "neftune_client", *words]
+        done = subprocess.run(
+            command, env=env, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=240
+        )
+        assert done.returncode == 0, (words, done.stdout, done.stderr)
+        return done.stdout
+
+    try:
+        with running(home):
+            # When rows are submitted and watched, without any setting
+            said = neftune("submit", "rows.jsonl", "--alpha", "5", *SHORT, "--watch")
+            # Then the losses were told, and the noise was measured to be what was asked
+            assert re.search(
+                r"step    4/4  loss \(with noise\) \d\.\d+  clean loss \d\.\d+  held-out loss", said
+            )
+            assert re.search(r"alpha 5 asked, (4\.9|5\.0)\d+ measured on \d+ examples", said)
+            # And what is taken home loads as the pages say
+            neftune("download", "last")
+            neftune("download", "last", "-o", ".")
+            for page in ("README.md", "docs/quickstart.md"):
+                subprocess.run(
+                    [sys.executable, "-c", python_of(page)], env=env, cwd=tmp_path, check=True, timeout=120
+                )
+            # A real sweep is compared on losses without noise
+            lines = neftune("sweep", "rows.jsonl", "--alpha", "5", *SHORT, "--watch", "--json").splitlines()
+            compared = json.loads(lines[-1])["data"]
+            assert [(one["alpha"], one["done"], one["pairs"]) for one in compared] == [
+                (0.0, 1, 0),
+                (5.0, 1, 1),
+            ]
+            assert abs(compared[1]["gain"]) < 1
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
