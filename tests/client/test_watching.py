@@ -55,7 +55,7 @@ def test_a_network_that_goes_away_while_one_watches_loses_no_point(
                 write(service, claimed, range(301, 401))
                 with unit_of_work(service.engine) as session:
                     settle_succeeded(session, claimed, {}, [factories.make_artifact()])
-            if len(waited) == 3:
+            if len(waited) >= 3:
                 proxy.turn("pass")
 
         told: list[str] = []
@@ -65,7 +65,7 @@ def test_a_network_that_goes_away_while_one_watches_loses_no_point(
             seen = list(islice(following, 150))
             proxy.turn("cut")
             seen += following
-    assert len(waited) == 3
+    assert len(waited) >= 3
     assert "Trying again" in told[0]
     assert [one.data["step"] for one in seen if one.kind == "metric"] == list(range(1, 401))
     assert seen[-1].data["status"] == "succeeded"
