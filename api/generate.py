@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from pydantic import Field
 
 from api.answers import Answers, Live, begun, refusal, unless_gone, usage
-from api.deps import Reader, problems
+from api.deps import Writer, problems
 from api.generate_body import GenerateSpec, asked
 from api.models import Models
 from api.schemas import Schema
@@ -63,7 +63,7 @@ class AnswersRead(Schema):
     },
 )
 async def generate(
-    request: Request, who: Reader, spec: Annotated[GenerateSpec, Depends(asked)], models: Models
+    request: Request, who: Writer, spec: Annotated[GenerateSpec, Depends(asked)], models: Models
 ) -> AnswersRead | Response:
     """Answer a prompt or a conversation, each model in turn, in eval mode and without noise."""
     names = spec.models()

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
 
 from api.answers import Answers, Live, begun, refusal, unless_gone, usage
-from api.deps import Reader
+from api.deps import Writer
 from api.errors import STATUSES
 from api.models import Models
 from api.openai.chat_body import ChatSpec, CompletionSpec, asked_chat, asked_completion
@@ -39,7 +39,7 @@ def _body(name: str) -> dict[str, Any]:
     responses=_ANSWERS,
 )
 async def chat(
-    request: Request, who: Reader, spec: Annotated[ChatSpec, Depends(asked_chat)], models: Models
+    request: Request, who: Writer, spec: Annotated[ChatSpec, Depends(asked_chat)], models: Models
 ) -> Response:
     """Give the next turn of the assistant, by the template that the model was trained with."""
     target = await request.app.state.database.ask(
@@ -56,7 +56,7 @@ async def chat(
     responses=_ANSWERS,
 )
 async def completions(
-    request: Request, who: Reader, spec: Annotated[CompletionSpec, Depends(asked_completion)], models: Models
+    request: Request, who: Writer, spec: Annotated[CompletionSpec, Depends(asked_completion)], models: Models
 ) -> Response:
     """Go on with one or several texts as they are, by no template."""
     target = await request.app.state.database.ask(
