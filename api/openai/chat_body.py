@@ -26,12 +26,15 @@ from api.generate_body import (
 )
 from api.refusals import InvalidRequest
 from neftune_core.generation_lines import MOST_QUESTIONS, Choosing, Turn
-from neftune_core.spec import StrictInt, fault_at
+from neftune_core.spec import Finite, StrictInt, fault_at
 from neftune_core.spec_faults import faults_of
 
 Body = TypeVar("Body", bound=BaseModel)
 Tokens = Annotated[StrictInt, Field(ge=1, le=MOST_TOKENS)]
-Zero = Annotated[float, Field(ge=0, le=0)]
+Zero = Annotated[Finite, Field(ge=0, le=0)]
+One = Annotated[StrictInt, Field(ge=1, le=1)]
+NoneAtAll = Annotated[StrictInt, Field(ge=0, le=0)]
+Flag = Annotated[bool, Field(strict=True)]
 _NOT_SERVED = "Not served; leave it out, or give the value that changes nothing."
 
 
@@ -66,8 +69,8 @@ class ResponseFormat(Part):
 class StreamOptions(Part):
     """What a stream tells beside the text."""
 
-    include_usage: Annotated[bool, Field(strict=True)] = False
-    include_obfuscation: Annotated[bool, Field(strict=True)] | None = None
+    include_usage: Flag = False
+    include_obfuscation: Flag | None = None
 
 
 class _Both(Part):
@@ -78,10 +81,10 @@ class _Both(Part):
     top_p: TopP | None = 1.0
     seed: Seed | None = None
     stop: Stops | None = None
-    stream: Annotated[bool, Field(strict=True)] | None = False
+    stream: Flag | None = False
     stream_options: StreamOptions | None = None
     repetition_penalty: Penalty = 1.2
-    n: Literal[1] | None = Field(1, description=_NOT_SERVED)
+    n: One | None = Field(1, description=_NOT_SERVED)
     frequency_penalty: Zero | None = Field(0, description=_NOT_SERVED)
     presence_penalty: Zero | None = Field(0, description=_NOT_SERVED)
     logit_bias: Annotated[dict[str, Any], Field(max_length=0)] | None = Field(None, description=_NOT_SERVED)
@@ -113,7 +116,7 @@ class ChatSpec(_Both):
     top_logprobs: None = Field(None, description=_NOT_SERVED)
     tools: None = Field(None, description=_NOT_SERVED)
     tool_choice: Literal["none", "auto"] | None = Field(None, description="There are no tools to choose.")
-    parallel_tool_calls: bool | None = Field(None, description="Not looked at.")
+    parallel_tool_calls: Flag | None = Field(None, description="Not looked at.")
     response_format: ResponseFormat | None = None
     modalities: list[Literal["text"]] | None = None
     metadata: dict[str, Any] | None = Field(None, description="Not looked at.")
@@ -148,9 +151,9 @@ class CompletionSpec(_Both):
         | Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1, max_length=MOST_QUESTIONS)]
     ) = Field(description="A text, or up to 8; token ids are not read.")
     max_tokens: Tokens | None = Field(16, description="As with OpenAI, 16 where nothing is said.")
-    best_of: Literal[1] | None = Field(None, description=_NOT_SERVED)
+    best_of: One | None = Field(None, description=_NOT_SERVED)
     echo: Literal[False] | None = Field(None, description=_NOT_SERVED)
-    logprobs: Literal[0] | None = Field(None, description=_NOT_SERVED)
+    logprobs: NoneAtAll | None = Field(None, description=_NOT_SERVED)
     suffix: None = Field(None, description=_NOT_SERVED)
 
     def prompts(self) -> list[str]:
