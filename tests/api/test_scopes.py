@@ -20,9 +20,6 @@ NEEDS = {
     ("PATCH", "/projects/{project_id}"): "operator",
     ("GET", "/audit"): "admin",
     ("GET", "/metrics"): "operator",
-    ("POST", "/generate"): "read",  # it changes nothing
-    ("POST", "/v1/chat/completions"): "read",
-    ("POST", "/v1/completions"): "read",
     ("POST", "/session"): "any",
     ("GET", "/session"): "any",
     ("DELETE", "/session"): "any",
