@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from neftune_client.config import announced
 from standalone.demo import dataset as demo
 from tests.standalone.instance import running
 from tests.standalone.processes import ROOT
@@ -24,6 +25,21 @@ def python_of(page: str) -> str:
     found = re.search(r"^```python\n(from peft.*?)^```$", (ROOT / page).read_text("utf-8"), re.M | re.S)
     assert found, page
     return re.sub(r'"(path/to/the/base|standalone/models/neftune/demo-base)"', repr(str(BASE)), found[1])
+
+
+def generated(home: Path, env: dict[str, str], jobs: str) -> str:
+    """Run the API's example of asking base and tuned model."""
+    found = re.search(
+        r"^### `POST /generate`.*?^```sh\n(.*?)^```$", (ROOT / "docs/api.md").read_text(), re.M | re.S
+    )
+    assert found
+    access = announced({"NEFTUNE_HOME": str(home)})
+    assert access is not None
+    own = {"NEFTUNE_URL": access.url, "NEFTUNE_API_KEY": access.key, "JOB": json.loads(jobs)[0]["id"]}
+    command = ["bash", "-euc", f'curl() {{ command curl --fail-with-body "$@"; }}\n{found[1]}']
+    return subprocess.run(
+        command, env=env | own, capture_output=True, text=True, check=True, timeout=120
+    ).stdout
 
 
 @pytest.mark.long
@@ -57,6 +73,9 @@ def test_rows_become_an_adapter_that_loads_in_plain_peft(tmp_path: Path) -> None
                 subprocess.run(
                     [sys.executable, "-c", python_of(page)], env=env, cwd=tmp_path, check=True, timeout=120
                 )
+            # And answers beside its base, as the API's page asks
+            answered = json.loads(generated(home, env, neftune("jobs", "--json")))
+            assert [one["finish_reason"] in {"stop", "length"} for one in answered["answers"]] == [True, True]
             # A real sweep is compared on losses without noise
             lines = neftune("sweep", "rows.jsonl", "--alpha", "5", *SHORT, "--watch", "--json").splitlines()
             compared = json.loads(lines[-1])["data"]
