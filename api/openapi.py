@@ -79,6 +79,10 @@ def _describe_fields(schema: dict[str, Any]) -> None:
 def _refine(path: str, operation: dict[str, Any]) -> None:
     responses = operation["responses"]
     _name_places(path, operation)
+    for answer in responses.values():
+        for content in answer.get("content", {}).values():
+            if "itemSchema" in content:  # of each message; a stream as a whole is no text
+                content.pop("schema", None)
     for one in operation.get("parameters", ()):
         one.update(described(one["name"], one))
     if path not in OPEN:

@@ -23,7 +23,7 @@ CONFIG = Path(__file__).with_name("schemathesis.toml")
 def described(api_database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """An api whose streams end by themselves, at once."""
     changes = {
-        "sse_seconds": 0.05,
+        "sse_seconds": 0.3,
         "sse_poll_seconds": 0.02,
         "max_dataset_bytes": 2_000_000,
         "queue_limit": 10_000,
