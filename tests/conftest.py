@@ -22,7 +22,7 @@ _HASTY = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"
 _TESTS = Path(__file__).parent
 
 # Whole stories with many processes first: a long file that begins last is waited for by idle processes.
-_LONGEST = ("e2e", "chaos", "faults", "standalone", "worker")
+_LONGEST = ("api", "e2e", "chaos", "faults", "standalone", "worker")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy import text
 
 from neftune_store.db import unit_of_work
 from neftune_store.settling import settle_failed
@@ -38,6 +39,11 @@ def read(service: Service) -> dict[tuple[str, ...], float]:
 
 
 def test_numbers_change_with_what_waits_runs_and_ends(watched: Service) -> None:
+    with watched.engine.begin() as connection:  # of runs that other tests have left behind
+        later = (
+            "UPDATE jobs SET lease_expires_at = clock_timestamp() + interval '1 day' WHERE status = 'running'"
+        )
+        connection.execute(text(later))
     with watched.client() as client:
         before = read(watched)
         job = urgent(client)

@@ -71,6 +71,11 @@ def test_a_network_that_goes_away_while_one_watches_loses_no_point(
     assert seen[-1].data["status"] == "succeeded"
 
 
+def heed_ctrl_c() -> None:
+    """Take the signal as in the foreground of a terminal."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_ctrl_c_leaves_the_job_running_and_says_how_to_come_back(
     service: Service, mine: httpx.Client, key: str
 ) -> None:
@@ -79,7 +84,14 @@ def test_ctrl_c_leaves_the_job_running_and_says_how_to_come_back(
     env = {**os.environ, "NEFTUNE_URL": service.url, "NEFTUNE_API_KEY": key}
     command = [sys.executable, "-m", "neftune_client", "watch", "last"]
     pipe = subprocess.PIPE
-    watching = subprocess.Popen(command, env=env, stdout=pipe, stderr=pipe, text=True)
+    watching = subprocess.Popen(
+        command,
+        env=env,
+        stdout=pipe,
+        stderr=pipe,
+        text=True,
+        preexec_fn=heed_ctrl_c,  # noqa: PLW1509 - one call; what a shell starts in the background ignores SIGINT
+    )
     assert watching.stdout is not None
     while "step    3" not in watching.stdout.readline():
         assert watching.poll() is None

@@ -253,6 +253,7 @@ def test_asked_to_stop_it_stops_between_steps_with_its_own_status(base, rows, tm
     assert not [message for message in told if isinstance(message, messages.Artifact | messages.Failed)]
 
 
+@pytest.mark.long  # test_resume.py goes on in one process
 def test_stopped_with_checkpoints_another_process_goes_on_to_the_same_bytes(base, rows, tmp_path):
     options = {"alpha": 10.0, "lora": {"lora_dropout": 0.1}, "training": {"max_steps": 120, "batch_size": 2}}
     spec = write_spec(tmp_path, validation={"split": 0.2}, **options)

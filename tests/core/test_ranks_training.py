@@ -336,6 +336,7 @@ def test_the_noise_reaches_a_model_in_ddp_each_rank_its_own():
 # The command
 
 
+@pytest.mark.long  # processes started by hand are as many
 def test_torchrun_makes_one_record_and_the_result_of_one_process(base, tmp_path):
     rows, spec, asked = tmp_path / "rows.jsonl", tmp_path / "spec.json", spec_of(alpha=10.0)
     spec.write_text(asked.model_dump_json())

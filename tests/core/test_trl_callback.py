@@ -113,7 +113,13 @@ class Boom(BaseException):
 
 
 @pytest.mark.parametrize("where", ["in the pass", "after the pass", "before the pass"])
-@pytest.mark.parametrize("again", ["the same trainer", "a new trainer", "a plain trainer"])
+@pytest.mark.parametrize(
+    "again",
+    [
+        "the same trainer",
+        *(pytest.param(more, marks=pytest.mark.long) for more in ("a new trainer", "a plain trainer")),
+    ],
+)
 def test_after_an_exception_the_next_training_is_as_if_it_had_not_been(where, again):
     # Given a training that ended in its second step, without a word to its callbacks
     model, armed = tiny_model(), [True]
@@ -281,7 +287,7 @@ def test_an_example_key_in_the_batch_names_the_example():
 # Methods
 
 
-@pytest.mark.parametrize("reentrant", [None, False, True])
+@pytest.mark.parametrize("reentrant", [None, False, pytest.param(True, marks=pytest.mark.long)])
 def test_adapters_and_recomputed_activations_change_nothing(reentrant):
     from peft import get_peft_model  # noqa: PLC0415 - beside its use
 

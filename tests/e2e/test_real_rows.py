@@ -242,6 +242,7 @@ def test_a_qlora_job_trains_on_the_base_that_plain_peft_quantises(client, tmp_pa
     assert all(answers(client, job))  # the tuned one on the base as it was quantised
 
 
+@pytest.mark.long  # core/test_cli.py trains and loads one
 def test_a_full_job_gives_a_model_that_plain_transformers_loads(client, tmp_path):
     job = tune(client, rows.alpaca(), method="full", alpha=2.5, training={**FEW, "learning_rate": 1e-3})
 
@@ -255,12 +256,10 @@ def test_a_full_job_gives_a_model_that_plain_transformers_loads(client, tmp_path
     assert base != tuned
 
 
+@pytest.mark.long  # each form is read, rendered and tokenised in core/
 @pytest.mark.parametrize(
     "made",
-    [
-        rows.tool_calls,
-        *(pytest.param(more, marks=pytest.mark.long) for more in (rows.sharegpt, rows.chinese)),
-    ],
+    [rows.tool_calls, rows.sharegpt, rows.chinese],
     ids=lambda made: made.__name__,
 )
 def test_other_rows_train_too(client, made):

@@ -101,7 +101,7 @@ def test_a_death_before_success_is_published_again_and_not_trained_again(
 
 
 @pytest.mark.fault("F40")
-@pytest.mark.parametrize("harm", ["flip", "remove"])
+@pytest.mark.parametrize("harm", ["flip", pytest.param("remove", marks=pytest.mark.long)])
 def test_a_damaged_checkpoint_is_passed_over(house: House, harm: str) -> None:
     # Given a paused job with two checkpoints, the newer of which is damaged in storage
     house.start()

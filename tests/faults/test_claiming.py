@@ -57,7 +57,7 @@ def test_a_worker_killed_inside_its_claim_leaves_the_job_queued(house: House, tm
 
 
 @pytest.mark.fault("F2")
-@pytest.mark.parametrize("where", ["claim.committed", "run.spawned"])
+@pytest.mark.parametrize("where", [pytest.param("claim.committed", marks=pytest.mark.long), "run.spawned"])
 def test_a_worker_killed_after_its_claim_loses_the_job_to_the_next_run(
     house: House, tmp_path: Path, where: str, record_property
 ) -> None:

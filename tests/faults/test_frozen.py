@@ -45,7 +45,12 @@ def silent(house: House) -> list[str]:
 
 @pytest.mark.fault("F12")
 @pytest.mark.parametrize(
-    ("where", "attempts"), [("claim.updated", 1), ("report.inside", 2), ("settle.inside", 2)]
+    ("where", "attempts"),
+    [
+        ("claim.updated", 1),
+        pytest.param("report.inside", 2, marks=pytest.mark.long),
+        ("settle.inside", 2),
+    ],
 )
 def test_a_worker_frozen_inside_a_transaction_blocks_nobody(
     house: House, tmp_path: Path, where: str, attempts: int, record_property

@@ -29,7 +29,9 @@ def cancelled(house: House, toy: str) -> Job:
     return house.wait(job, "cancelled", seconds=60)
 
 
-@pytest.mark.parametrize("forgotten", [False, True], ids=["kept", "deleted"])
+@pytest.mark.parametrize(
+    "forgotten", [pytest.param(False, marks=pytest.mark.long), True], ids=["kept", "deleted"]
+)
 def test_a_retry_of_a_cancelled_job_is_not_trained_from_the_beginning(house: House, forgotten: bool) -> None:
     # Given a job that was cancelled half-way, and one that nobody disturbed
     house.start()

@@ -136,6 +136,7 @@ def test_crashes_with_progress_between_them_are_no_row_of_crashes(house: House) 
     assert begun == [3, 6, 9, 12]
 
 
+@pytest.mark.long  # the poison job below kills its runners
 @pytest.mark.fault("F14")
 def test_a_job_that_kills_its_workers_ends_after_three_runs(house: House, tmp_path) -> None:
     # Given a job that takes its supervisor down each time, as a broken driver may

@@ -68,6 +68,7 @@ def test_a_storm_of_signals_drains_once(running, record_property) -> None:
     record_property("left_after_s", drained(house, worker, job))
 
 
+@pytest.mark.long  # as above
 @pytest.mark.fault("F44")
 def test_a_storm_on_all_its_processes_drains_once(running, record_property) -> None:
     # As an init system does that signals a whole control group

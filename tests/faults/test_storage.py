@@ -59,7 +59,9 @@ def published(house: House, job: Job) -> None:
 
 
 @pytest.mark.fault("F26")
-@pytest.mark.parametrize("mode", ["wrong", "short", "error_body"])
+@pytest.mark.parametrize(
+    "mode", ["wrong", *(pytest.param(more, marks=pytest.mark.long) for more in ("short", "error_body"))]
+)
 def test_a_store_that_lies_never_gets_a_job_to_succeeded(remote: House, store: Store, mode: Mode) -> None:
     # Given a store that answers 200 and keeps other bytes, fewer, or none
     remote.start()
@@ -74,7 +76,7 @@ def test_a_store_that_lies_never_gets_a_job_to_succeeded(remote: House, store: S
 
 
 @pytest.mark.fault("F26")
-@pytest.mark.parametrize("mode", ["wrong", "vanish"])
+@pytest.mark.parametrize("mode", ["wrong", pytest.param("vanish", marks=pytest.mark.long)])
 def test_a_store_that_comes_to_its_senses_gets_the_result(remote: House, store: Store, mode: Mode) -> None:
     remote.start()
     remote.start("worker.reconcile")
@@ -137,6 +139,7 @@ def test_a_store_that_hangs_costs_no_lease(remote: House, store: Store) -> None:
     published(remote, job)
 
 
+@pytest.mark.long  # one that hangs is waited for, too
 @pytest.mark.fault("F25")
 def test_a_slow_store_is_waited_for(remote: House, store: Store) -> None:
     remote.start(PAUSE_SECONDS="30")  # the last checkpoint is waited for as long as for a pause

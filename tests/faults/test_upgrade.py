@@ -142,6 +142,7 @@ def later(house: House, tmp_path: Path) -> Config:
     return config
 
 
+@pytest.mark.long  # half a minute of load
 @pytest.mark.fault("F42")
 def test_an_upgrade_under_load_refuses_no_request_and_loses_no_job(house: House, later: Config) -> None:
     # Given everything running, a long job, and a client that never rests; a heartbeat may wait for a lock

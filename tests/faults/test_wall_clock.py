@@ -44,7 +44,7 @@ Path({seen!r}).touch()
 
 
 @pytest.mark.fault("F36")
-@pytest.mark.parametrize("hours", [-1, 1])
+@pytest.mark.parametrize("hours", [-1, pytest.param(1, marks=pytest.mark.long)])
 def test_a_clock_that_is_wrong_and_jumps_decides_nothing(house: House, tmp_path: Path, hours: int) -> None:
     # Given a worker, and a reconciler, whose clock is an hour off
     site, offset, seen = tmp_path / "site", tmp_path / "offset", tmp_path / "seen"

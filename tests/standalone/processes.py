@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import cache
 from pathlib import Path
 
@@ -48,11 +48,12 @@ def eventually(true: Callable[[], object], timeout_s: float = 20) -> bool:
 
 def modes(folder: Path) -> dict[Path, tuple[int, int, int]]:
     """Mode and owner of a folder, its files one level down, and all folders above it."""
-    return {
-        path: (found.st_mode, found.st_uid, found.st_gid)
-        for path in (folder, *folder.parents, *folder.iterdir())
-        if (found := path.lstat())
-    }
+    told: dict[Path, tuple[int, int, int]] = {}
+    for path in (folder, *folder.parents, *folder.iterdir()):
+        with suppress(FileNotFoundError):  # others come and go in the system's temporary folder
+            found = path.lstat()
+            told[path] = (found.st_mode, found.st_uid, found.st_gid)
+    return told
 
 
 def python(code: str, *arguments: object, as_nobody: bool = False, **env: str) -> subprocess.Popen[str]:

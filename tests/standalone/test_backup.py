@@ -23,6 +23,7 @@ def standalone(verb: str, home: Path, folder: Path) -> subprocess.CompletedProce
     )
 
 
+@pytest.mark.long  # faults/test_restore.py restores older ones
 @pytest.mark.fault("F49")
 def test_a_home_comes_back_from_a_backup_of_a_running_service(home: Path, tmp_path: Path) -> None:
     kept = tmp_path / "backup"

@@ -205,6 +205,7 @@ def test_the_pages_for_beginners_run(reader: Reader, page: str) -> None:
     assert "ds_" in said
 
 
+@pytest.mark.long  # tests/client runs each command
 def test_the_command_line_runs_as_its_page_says(reader: Reader) -> None:
     said = {}
     for example in examples("docs/cli.md", "sh"):

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import psutil
+import pytest
 
 from tests.standalone.instance import Instance, running
 from tests.standalone.processes import ROOT, commands, eventually, of_home
@@ -50,6 +51,7 @@ def is_free(port: int) -> bool:
         return trial.connect_ex(("127.0.0.1", port)) != 0
 
 
+@pytest.mark.long  # tests/faults kills each of them
 def test_a_running_job_outlives_ctrl_c_and_kill_9_of_everything(home: Path) -> None:
     with running(home, **QUICK) as first:
         key, job = first.key, submit(first, "steps=50 sleep=0.1")

@@ -189,6 +189,7 @@ def test_killed_servers_are_started_again_and_nothing_is_lost(service: Instance)
     assert kept in datasets(service)
 
 
+@pytest.mark.long  # installs for another user
 @pytest.mark.skipif(not IS_ROOT, reason="needs two users")
 def test_an_ordinary_user_runs_it_beside_root(service: Instance, home: Path) -> None:
     os.chown(home, NOBODY, NOBODY)

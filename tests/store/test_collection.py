@@ -226,6 +226,10 @@ class Hesitant(Blobs):
         assert self.told.wait(10)
         super().delete(key)
 
+    def sweep(self, _older_than: timedelta) -> int:
+        """Leave alone what is being written: without a grace period that would go as well."""
+        return 0
+
 
 def test_who_stores_what_is_being_removed_waits_and_stores_it_anew(
     engine: Engine, blobs: Blobs, put, tmp_path: Path
