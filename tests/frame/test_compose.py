@@ -88,9 +88,15 @@ def test_the_proxy_lets_through_what_the_api_takes_and_little_more():
 
 def test_stores_have_no_way_out():
     assert COMPOSE["networks"]["inside"] == {"internal": True}
-    for name in ("postgres", "redis", "storage", "migrate", "reconciler"):
+    for name in ("postgres", "redis", "storage", "migrate"):
         assert SERVICES[name]["networks"] == ["inside"]
     assert SERVICES["init"]["network_mode"] == "none"
+
+
+def test_who_fetches_models_and_who_delivers_webhooks_have_one():
+    assert COMPOSE["networks"]["outward"] in (None, {})
+    for name in ("worker", "worker-cpu", "reconciler"):
+        assert SERVICES[name]["networks"] == ["inside", "outward"]
 
 
 @pytest.mark.parametrize("name", services())
