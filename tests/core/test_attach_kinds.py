@@ -257,7 +257,6 @@ def test_six_lengths_are_not_six_compilations():
     assert plain <= 3
 
 
-@pytest.mark.long  # test_compiled_noise.py compiles it with the same backend
 @compiling
 @pytest.mark.skipif(shutil.which("c++") is None, reason="inductor needs a C++ compiler on a CPU")
 def test_inductor_compiles_the_noise_whole():

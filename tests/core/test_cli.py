@@ -283,6 +283,7 @@ def test_stopped_with_checkpoints_another_process_goes_on_to_the_same_bytes(base
     assert {path.name for path in (tmp_path / "whole").iterdir()} == {"adapter", "record.json"}
 
 
+@pytest.mark.long  # faults/test_runners.py ends supervisors
 def test_it_ends_when_nobody_listens_any_more(base, rows, tmp_path):
     spec = write_spec(tmp_path, training={"max_steps": 10_000})
     reads, writes = os.pipe()

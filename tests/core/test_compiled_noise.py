@@ -13,7 +13,10 @@ from neftune_core.noise import Noise, apply
 from tests.core.test_drawing import mixed, padded
 
 # Inductor itself uses what torch deprecates.
-pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning"),
+]  # long: test_attach_kinds.py compiles what the product runs
 
 # It writes C++; without a compiler the same graph runs operation by operation.
 BACKEND = "inductor" if shutil.which(os.environ.get("CXX", "g++")) else "aot_eager"

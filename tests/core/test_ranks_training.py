@@ -30,7 +30,10 @@ from tests.core.processes import in_processes
 from tests.core.test_batches import make_examples
 from tests.core.tiny import CONFIG, AfterStep, Never, Notebook, make_base, make_rows, make_spec
 
-pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning"),
+]  # long: ranks themselves are tested in test_ranks.py
 
 STEPS, ROWS = 8, make_rows(26)
 PACKED = {"packing": "on"}

@@ -175,6 +175,7 @@ def test_a_parquet_file_of_equal_rows_is_no_bomb(tmp_path):
     assert (tmp_path / "out").stat().st_size > 20_000_000
 
 
+@pytest.mark.long  # the bombs beside it are as large
 def test_what_unpacks_to_more_than_the_memory_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(rows_tabular, "MEMORY_BYTES", 3 * 2**29)
     monkeypatch.setattr(rows_tabular, "UNPACKS_FREELY", 10**12)

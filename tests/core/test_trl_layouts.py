@@ -19,7 +19,10 @@ from tests.core.sft import Witness, losses, rows_of, sft, tiny_model
 from tests.core.tiny import Never, Notebook, make_base, make_rows, make_spec
 
 # TRL, datasets and transformers warn of each other.
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.filterwarnings("ignore"),
+]  # long: the peer itself; what it is held to stands in test_noise_matrix.py
 
 # Enough of each that chance moves the measured alpha by half a per cent at most.
 LENGTHS = [400, 12, 40, 12, 12, 100, 12, 12, 40, 12, 12, 12, 40, 12, 12, 100, 12, 12, 40, 12]

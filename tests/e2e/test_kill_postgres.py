@@ -139,6 +139,7 @@ def test_a_database_that_is_back_within_the_lease_is_not_missed(
     assert fragile.steps(job) == list(range(61))
 
 
+@pytest.mark.long  # half a minute
 @pytest.mark.fault("F20")
 def test_a_database_away_for_longer_stops_the_runner_and_the_job_runs_again(
     fragile: House, server: EmbeddedPostgres, record_property

@@ -18,6 +18,7 @@ from standalone.redis import EmbeddedRedis, client_url
 from tests.faults.elapsed import lost_after
 from tests.worker_house import LEASE, RECONCILE, House, busy_house, house, kill, quiet_redis, until
 
+pytestmark = pytest.mark.long  # faults/ and chaos/ kill the same processes at worse moments
 __all__ = ["busy_house", "house", "quiet_redis"]
 
 ROUND = 40  # steps

@@ -229,6 +229,7 @@ def test_a_qlora_job_is_merged_into_the_base_in_full_precision(client, tmp_path)
     merges_into_what_base_and_adapter_compute(client, job, download(client, job, "adapter", tmp_path))
 
 
+@pytest.mark.long  # core/test_cli.py trains and loads one
 def test_a_qlora_job_trains_on_the_base_that_plain_peft_quantises(client, tmp_path):
     job = tune(client, rows.alpaca(), method="qlora", alpha=10, training={**FEW, "learning_rate": 2e-3})
 

@@ -71,6 +71,7 @@ def test_a_database_that_never_answers_keeps_no_request_waiting(
     assert api.post(body, "after").status_code == 201
 
 
+@pytest.mark.long  # test_redis.py silences it in the middle
 @pytest.mark.fault("F18")
 def test_a_busy_worker_drains_the_table_while_redis_never_answers(house: House, line: Line) -> None:
     # Given a worker in its first job, and two that wait

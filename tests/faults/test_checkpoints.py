@@ -121,6 +121,7 @@ def test_a_damaged_checkpoint_is_passed_over(house: House, harm: str) -> None:
     assert named(house, job, "rewound")[-1]["step"] == resumed
 
 
+@pytest.mark.long  # core/test_resume.py damages all
 @pytest.mark.fault("F40")
 def test_with_all_checkpoints_damaged_the_job_begins_again(house: House) -> None:
     house.start()

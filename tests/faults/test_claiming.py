@@ -75,6 +75,7 @@ def test_a_worker_killed_after_its_claim_loses_the_job_to_the_next_run(
     assert LEASE - 0.2 <= found_after(house, job) <= LEASE + RECONCILE + 3.0
 
 
+@pytest.mark.long  # as after its claim
 @pytest.mark.fault("F3")
 def test_a_worker_killed_while_the_runner_loads_its_model(house: House, record_property) -> None:
     # Given a runner that has not spoken yet

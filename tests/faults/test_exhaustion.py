@@ -62,6 +62,7 @@ def _connected(conninfo: str) -> psycopg.Connection | None:
         return None
 
 
+@pytest.mark.long  # fills a server of its own
 @pytest.mark.fault("F21")
 def test_without_connections_posts_are_put_off_and_running_jobs_live_on(
     crowded: House, record_property

@@ -62,6 +62,7 @@ def fill(disk: Path) -> Path:
     return ballast
 
 
+@pytest.mark.long  # a server of its own on a small disk
 @pytest.mark.fault("F30")
 def test_a_full_disk_of_the_database_costs_time_and_nothing_else(
     cramped: tuple[House, EmbeddedPostgres, Path], tmp_path: Path, record_property

@@ -78,6 +78,7 @@ def test_without_a_reconciler_a_busy_worker_settles_what_a_dead_one_left(house: 
     house.wait(busy, "cancelled")
 
 
+@pytest.mark.long  # a rare pair of events
 @pytest.mark.fault("F45")
 def test_a_new_pool_child_looks_as_its_predecessor_did(house: House) -> None:
     worker = house.start()

@@ -41,6 +41,7 @@ def fences(house: House) -> dict[str, int]:
         return {row.id: row.fence for row in connection.execute(text("SELECT id, fence FROM jobs"))}
 
 
+@pytest.mark.long  # a backup and two services
 @pytest.mark.fault("F49")
 def test_a_restored_backup_with_a_newer_bucket_loses_and_doubles_nothing(
     house: House, tmp_path: Path, record_property

@@ -123,6 +123,7 @@ def test_a_poison_job_ends_after_three_runs_and_others_go_on(busy_house: House) 
     assert busy_house.wait(busy_house.submit("steps=1"), "succeeded").attempt == 1
 
 
+@pytest.mark.long  # store/test_runs.py counts them
 @pytest.mark.fault("F9")
 def test_crashes_with_progress_between_them_are_no_row_of_crashes(house: House) -> None:
     # Given a runner that dies in each run, but never before a new checkpoint

@@ -79,6 +79,7 @@ def test_a_storm_on_all_its_processes_drains_once(running, record_property) -> N
     record_property("left_after_s", drained(house, worker, job))
 
 
+@pytest.mark.long  # a kill in the middle of a drain is below
 @pytest.mark.fault("F44")
 @pytest.mark.parametrize("names", [("SIGINT", "SIGINT"), pytest.param(("SIGQUIT",), marks=pytest.mark.long)])
 def test_an_impatient_end_loses_nothing(running, names: tuple[str, ...]) -> None:

@@ -228,6 +228,7 @@ def test_the_class_for_scripts_runs_as_its_page_says(reader: Reader) -> None:
     assert (reader.folder / "adapter.tar").stat().st_size > 0
 
 
+@pytest.mark.long  # as the pages do, once more
 @pytest.mark.parametrize(
     ("command", "end"),
     [

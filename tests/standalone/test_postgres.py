@@ -23,6 +23,9 @@ Shared = tuple[EmbeddedPostgres, Path, str]
 only_root = pytest.mark.skipif(not IS_ROOT, reason="about what root lends to the server")
 
 
+pytestmark = pytest.mark.long  # each test of this repository runs on such a server
+
+
 @pytest.fixture
 def server(home: Path) -> Iterator[EmbeddedPostgres]:
     made = EmbeddedPostgres(home)

@@ -263,6 +263,7 @@ def test_an_end_without_a_result_is_no_success(busy_house: House) -> None:
     assert (done.error_code, done.attempt) == ("internal", 2)
 
 
+@pytest.mark.long  # faults/test_runners.py freezes one
 @pytest.mark.fault("F13")
 def test_a_silent_runner_is_stalled_and_tried_once_more(busy_house: House) -> None:
     job = busy_house.submit("steps=5 hang=2")
