@@ -71,6 +71,7 @@ def test_a_route_opens_to_the_scopes_that_hold_its_own_and_to_no_other(
             assert method == "HEAD" or code(answer) == "forbidden"
 
 
+@pytest.mark.long  # each route once more
 @pytest.mark.parametrize(("method", "path"), CLOSED)
 def test_an_operator_names_a_project_or_sees_the_operators_views_alone(
     service: Service, held: dict[str, str], client: httpx.Client, method: str, path: str

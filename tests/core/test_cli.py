@@ -240,6 +240,7 @@ def test_at_a_terminal_a_person_is_told(base, rows, tmp_path, capsys):
     assert "failed (no_trainable_tokens): " in capsys.readouterr().err
 
 
+@pytest.mark.long  # faults/test_signals.py asks a worker to
 def test_asked_to_stop_it_stops_between_steps_with_its_own_status(base, rows, tmp_path):
     spec = write_spec(tmp_path, training={"max_steps": 10_000})
 

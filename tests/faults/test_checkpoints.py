@@ -187,6 +187,7 @@ def test_a_cancelled_job_keeps_its_last_checkpoint(house: House) -> None:
     assert list(kept)[-1] == done.committed_step >= 10
 
 
+@pytest.mark.long  # test_frozen.py freezes one
 @pytest.mark.fault("F11")
 def test_a_job_taken_over_goes_on_from_the_checkpoint_of_a_frozen_worker(
     house: House, record_property

@@ -152,7 +152,8 @@ def test_a_slow_store_is_waited_for(remote: House, store: Store) -> None:
     published(remote, job)
 
 
-@pytest.mark.parametrize("size", [60, pytest.param(200, marks=pytest.mark.long)])
+@pytest.mark.long  # a quarter of a minute of uploads
+@pytest.mark.parametrize("size", [60, 200])
 def test_a_large_adapter_arrives_whole_through_a_store_that_fails_every_third_request(
     remote: House, store: Store, size: int
 ) -> None:

@@ -221,6 +221,7 @@ def test_the_command_line_runs_as_its_page_says(reader: Reader) -> None:
     assert listed == {None}
 
 
+@pytest.mark.long  # tests/client asks each method
 def test_the_class_for_scripts_runs_as_its_page_says(reader: Reader) -> None:
     (example,) = examples("docs/cli.md", "python")
     said = reader.run(f"{sys.executable} - <<'END'\n{example.code}END\n", known=False)

@@ -152,6 +152,7 @@ def test_a_setting_that_is_empty_is_not_set(monkeypatch: pytest.MonkeyPatch) -> 
     assert (settings.port, settings.host, settings.neftune_home) == (None, "127.0.0.1", None)
 
 
+@pytest.mark.long  # faults/ asks the service without it
 def test_a_redis_that_does_not_answer_is_told(home: Path) -> None:
     with running(home, REDIS_URL="redis://127.0.0.1:1/0") as instance:
         assert "does not answer at REDIS_URL" in instance.said()
@@ -213,6 +214,7 @@ def test_as_root_nothing_of_the_home_is_readable_for_others(service: Instance) -
             assert not path.stat().st_mode & 0o007, path
 
 
+@pytest.mark.long  # one more service of its own
 def test_a_terminal_that_is_gone_is_no_reason_to_stop() -> None:
     talker = python(
         "import os, time; from rich.console import Console; from standalone.up import _tell\n"
