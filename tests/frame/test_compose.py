@@ -71,6 +71,11 @@ def test_only_the_proxy_is_published_and_only_on_loopback():
     assert [with_defaults(port) for port in published["proxy"]] == ["127.0.0.1:8443:443"]
 
 
+def test_without_a_gpu_the_whole_service_comes_with_the_worker():
+    brought = {name for name, _ in comes_after("worker-cpu")} | {"worker-cpu", "generate-cpu"}
+    assert set(SERVICES) - brought == {"worker", "generate"}
+
+
 def test_the_proxy_reaches_the_api_and_nothing_else():
     on_front = [name for name in SERVICES if "front" in SERVICES[name].get("networks", [])]
     assert on_front == ["api", "proxy"]
