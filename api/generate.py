@@ -12,7 +12,7 @@ from api.deps import Writer, problems
 from api.generate_body import GenerateSpec, asked
 from api.models import Models
 from api.schemas import Schema
-from api.targets import target_of
+from api.targets import targets_of
 from neftune_core.generation_lines import Began, Done, Failed, Piece, Said
 
 router = APIRouter(tags=["generation"])
@@ -67,9 +67,7 @@ async def generate(
 ) -> AnswersRead | Response:
     """Answer a prompt or a conversation, each model in turn, in eval mode and without noise."""
     names = spec.models()
-    targets = await request.app.state.database.ask(
-        lambda tx: [target_of(tx, who.project_id, models, name) for name in names]
-    )
+    targets = await targets_of(request, who, models, names)
     questions = [one.question(spec.asked(), spec.template, spec.choosing()) for one in targets]
     answers = await begun(request, questions)
     if spec.stream:

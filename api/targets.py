@@ -5,9 +5,11 @@ same. Names are ids of bases, ``job_…``, ``ft:…``, and the last two with ``:
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from sqlalchemy.orm import Session
+from starlette.requests import Request
 
 from api.openai.names import taken_apart, tuned_model
 from api.refusals import JobHasNoModel, ModelNotFound
@@ -19,6 +21,7 @@ from neftune_store.errors import NotFound
 from neftune_store.ids import is_id
 from neftune_store.jobs import Job, JobLedger
 from neftune_store.lifecycle import Status
+from neftune_store.projects import Principal
 
 _OF_JOB = re.compile(r"(?P<job>job_[0-9a-z]{26})(?::ckpt-step-(?P<step>[1-9][0-9]{0,17}))?")
 _ADAPTER = {"adapter_config.json", "adapter_model.safetensors"}
@@ -54,7 +57,15 @@ class Target:
         )
 
 
-def target_of(tx: Session, project_id: str, models: Catalog, name: str) -> Target:
+async def targets_of(request: Request, who: Principal, models: Catalog, names: Sequence[str]) -> list[Target]:
+    """Find what answers to these names for who asks, in one transaction that is over before they answer."""
+    found: list[Target] = await request.app.state.database.ask(
+        lambda tx: [_target_of(tx, who.project_id, models, name) for name in names]
+    )
+    return found
+
+
+def _target_of(tx: Session, project_id: str, models: Catalog, name: str) -> Target:
     """Find what answers to this name for this project."""
     try:
         if (own := _OF_JOB.fullmatch(name)) is not None and is_id("job", own["job"]):

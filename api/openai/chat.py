@@ -16,7 +16,7 @@ from api.models import Models
 from api.openai.chat_body import ChatSpec, CompletionSpec, asked_chat, asked_completion
 from api.openai.envelope import ROOT, error_of
 from api.openai.pages import refusals
-from api.targets import target_of
+from api.targets import targets_of
 from neftune_core.generation_lines import Began, Done, Failed, Piece
 
 router = APIRouter(prefix=ROOT, tags=["openai"])
@@ -42,9 +42,7 @@ async def chat(
     request: Request, who: Writer, spec: Annotated[ChatSpec, Depends(asked_chat)], models: Models
 ) -> Response:
     """Give the next turn of the assistant, by the template that the model was trained with."""
-    target = await request.app.state.database.ask(
-        lambda tx: target_of(tx, who.project_id, models, spec.model)
-    )
+    [target] = await targets_of(request, who, models, [spec.model])
     answers = await begun(request, [target.question(spec.asked(), "auto", spec.choosing())])
     return await _answered(request, answers, _Shape.of_chat(spec), spec)
 
@@ -59,9 +57,7 @@ async def completions(
     request: Request, who: Writer, spec: Annotated[CompletionSpec, Depends(asked_completion)], models: Models
 ) -> Response:
     """Go on with one or several texts as they are, by no template."""
-    target = await request.app.state.database.ask(
-        lambda tx: target_of(tx, who.project_id, models, spec.model)
-    )
+    [target] = await targets_of(request, who, models, [spec.model])
     questions = [target.question(prompt, "none", spec.choosing()) for prompt in spec.prompts()]
     answers = await begun(request, questions)
     return await _answered(request, answers, _Shape.of_text(spec), spec)
