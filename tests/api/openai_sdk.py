@@ -50,12 +50,6 @@ def create(ai: OpenAI, file: str | None = None, **more: Any) -> FineTuningJob:
     return ai.fine_tuning.jobs.create(model=MODEL, training_file=file or put(ai).id, **more)
 
 
-def create_urgent(ai: OpenAI, file: str | None = None, **more: Any) -> FineTuningJob:
-    """Create a job that is claimed before all others."""
-    native = {"resources": {"priority": 100}, **more.pop("native", {})}
-    return create(ai, file, extra_body={"native": native, **more.pop("extra_body", {})}, **more)
-
-
 def native_id(job: FineTuningJob) -> dict[str, Any]:
     """The job as the tests of the native surface pass it around."""
     return {"id": job.id.replace("ftjob-", "job_")}

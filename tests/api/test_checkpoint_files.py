@@ -10,13 +10,13 @@ from sqlalchemy import text
 from neftune_store.db import unit_of_work
 from neftune_store.runs import commit_checkpoint, write_metrics
 from neftune_store.settling import settle_failed, settle_succeeded
-from tests.api.live_api import Service, claim, store_artifact, urgent
+from tests.api.live_api import Service, claim, store_artifact, submit
 from tests.api.test_retry import stored
 
 
 def saved(service: Service, client: httpx.Client, *, good: bool) -> dict[str, Any]:
     """An ended job with two checkpoints of two files."""
-    job = urgent(client)
+    job = submit(client)
     claimed = claim(service, job)
     result = store_artifact(service, "adapter", b"adapter", "application/x-tar")
     with unit_of_work(service.engine) as session:

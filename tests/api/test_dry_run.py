@@ -5,10 +5,9 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from neftune_store.claims import claim_next
 from neftune_store.db import unit_of_work
 from neftune_store.runs import write_metrics
-from tests.api.live_api import Service, make_settings, running, upload
+from tests.api.live_api import Service, claim, make_settings, running, upload
 from tests.api.test_readouts import BUNDLED, DEMO, lines
 
 
@@ -60,12 +59,9 @@ def test_time_is_that_of_earlier_jobs_with_this_model_and_method(
     assert first["time"] is None
     assert "no job of this project has trained this model" in str(first["unknown"])
     # Given a job that runs at a hundred tokens a second
-    body = {"model": DEMO, "dataset": dataset, "resources": {"priority": 100}}
-    job = asker.post("/jobs", json=body).json()["id"]
+    job = asker.post("/jobs", json={"model": DEMO, "dataset": dataset}).json()
+    claimed = claim(rehearsing, job)
     with unit_of_work(rehearsing.engine) as session:
-        claimed = claim_next(session, "test-worker", 60)
-        assert claimed is not None
-        assert claimed.job_id == job
         write_metrics(session, claimed, [(1, {"tokens_per_s": 100.0})])
     # When it is rehearsed again
     told = rehearse(asker, dataset)["estimates"]

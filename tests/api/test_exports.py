@@ -8,7 +8,7 @@ import pytest
 
 from neftune_store.db import unit_of_work
 from neftune_store.settling import settle_failed, settle_succeeded
-from tests.api.live_api import Service, claim, store_artifact, submit, succeed, upload, urgent
+from tests.api.live_api import Service, claim, store_artifact, submit, succeed, upload
 
 MERGED = {"kind": "merged"}
 
@@ -97,7 +97,7 @@ def test_what_has_no_adapter_cannot_be_exported(
     service: Service, client: httpx.Client, trained: dict[str, Any]
 ) -> None:
     waiting = submit(client)
-    full = urgent(client, method="full")
+    full = submit(client, method="full")
     with unit_of_work(service.engine) as session:
         settle_succeeded(
             session, claim(service, full), {}, [store_artifact(service, "model", b"x", "text/plain")]

@@ -18,7 +18,7 @@ from neftune_store.claims import Claim
 from neftune_store.db import unit_of_work
 from neftune_store.errors import DatabaseUnavailable
 from neftune_store.runs import add_event, write_metrics
-from tests.api.live_api import Service, claim, make_settings, running, submit, urgent
+from tests.api.live_api import Service, claim, make_settings, running, submit
 from tests.api.test_stream import cancel, messages, read_all
 
 LONG = "x" * 50_000
@@ -70,7 +70,7 @@ def statements(engine: Engine) -> Iterator[list[str]]:
 def test_what_many_follow_is_read_once(alone: Service) -> None:
     with ExitStack() as held:
         client = held.enter_context(alone.client())
-        job = urgent(client)
+        job = submit(client)
         claimed = claim(alone, job)
         lines = [held.enter_context(following(client, job)) for _ in range(6)]
         write(alone, claimed, 1)
@@ -87,7 +87,7 @@ def test_what_many_follow_is_read_once(alone: Service) -> None:
 def test_a_reader_who_stops_reading_keeps_nobody_waiting(alone: Service) -> None:
     with ExitStack() as held:
         client = held.enter_context(alone.client())
-        job = urgent(client)
+        job = submit(client)
         claimed = claim(alone, job)
         stuck = held.enter_context(socket.socket())
         stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -122,7 +122,7 @@ def test_whoever_is_behind_what_is_kept_misses_nothing(
     monkeypatch.setattr(feed, "_KEPT_BYTES", kept)
     with ExitStack() as held:
         client = held.enter_context(alone.client())
-        job = urgent(client)
+        job = submit(client)
         claimed = claim(alone, job)
         line = held.enter_context(following(client, job))
         for step in range(1, 40):
@@ -145,7 +145,7 @@ def test_whoever_is_behind_what_is_kept_misses_nothing(
 
 def test_a_batch_larger_than_one_reading_comes_whole(alone: Service) -> None:
     with alone.client() as client:
-        job = urgent(client)
+        job = submit(client)
         claimed = claim(alone, job)
         with following(client, job) as line, following(client, job) as other:
             write(alone, claimed, *range(1, 2 * feed.BATCH + 8))
@@ -156,7 +156,7 @@ def test_a_batch_larger_than_one_reading_comes_whole(alone: Service) -> None:
 def test_numbers_that_no_row_has_any_more_hold_nobody_up(alone: Service) -> None:
     # Given steps that were written twice, and last numbers that no row has
     with alone.client() as client:
-        job = urgent(client)
+        job = submit(client)
         claimed = claim(alone, job)
         write(alone, claimed, 1, 2, 3)
         write(alone, claimed, 1, 2, 3)
@@ -190,7 +190,7 @@ def test_a_database_that_goes_away_ends_the_line_and_not_the_next_one(
     alone: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with alone.client() as client:
-        job = urgent(client)
+        job = submit(client)
         claimed = claim(alone, job)
         with following(client, job) as line:
             while next(line)[2].get("status") != "running":

@@ -4,7 +4,6 @@ A case that fails is printed as the expression that makes it: it goes to :mod:`t
 """
 
 import asyncio
-import base64
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -20,7 +19,7 @@ from tests.api.fuzz_cases import Cases, targets
 from tests.api.fuzz_corpus import CORPUS
 from tests.api.fuzz_ground import Ground
 from tests.api.fuzz_wire import Answer, Case, ask
-from tests.api.live_api import Service, make_settings, running
+from tests.api.live_api import BRIEF, Service, make_settings, running
 
 SEED = "first"
 CASES = 10_000
@@ -42,14 +41,7 @@ OURS_TO_BLAME = {
 @pytest.fixture(scope="module")
 def fuzzed(api_database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """An api of its own: streams end at once, and uploads are small."""
-    changes = {
-        "sse_seconds": 0.05,
-        "sse_poll_seconds": 0.02,
-        "max_dataset_bytes": 2_000_000,
-        "queue_limit": 10_000,
-        "neftune_secret_key": base64.b64encode(bytes(32)).decode(),
-    }
-    with running(make_settings(api_database, tmp_path_factory.mktemp("fuzz"), **changes)) as found:
+    with running(make_settings(api_database, tmp_path_factory.mktemp("fuzz"), **BRIEF)) as found:
         yield found
 
 

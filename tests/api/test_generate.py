@@ -18,7 +18,7 @@ from neftune_core.generation_lines import Began, Failed, Piece, Question, Turn
 from neftune_store.db import unit_of_work
 from neftune_store.ids import new_id
 from neftune_store.settling import settle_succeeded
-from tests.api.live_api import MODEL, Service, claim, store_artifact, submit, succeed, upload, urgent
+from tests.api.live_api import MODEL, Service, claim, store_artifact, submit, succeed, upload
 from tests.api.live_generator import TOKEN, Generator, answering, saying
 from tests.api.openai_sdk import key_of, sdk
 from tests.api.test_security import without_request_id
@@ -171,7 +171,7 @@ def test_a_model_is_asked_as_it_was_trained(  # noqa: PLR0917 - fixtures and a c
 ) -> None:
     # Given a job on such rows, with such a template
     dataset = upload(client, json.dumps(row).encode() + b"\n")["id"]
-    job = urgent(client, dataset=dataset, training={"template": template})
+    job = submit(client, dataset=dataset, training={"template": template})
     claimed = claim(service, job)
     files = [store_artifact(service, name, *what) for name, what in ADAPTER.items()]
     with unit_of_work(service.engine) as session:

@@ -23,7 +23,6 @@ from tests.api.live_api import (
     submit,
     succeed,
     upload,
-    urgent,
 )
 
 
@@ -150,7 +149,7 @@ def test_what_is_asked_of_noise_and_layout_reaches_the_trainer_as_it_was_sent(
             **{"loss_reduction": "micro_batch", "train_on": "all", "early_stop": {"patience": 2}},
         },
     }
-    claimed = claim(service, urgent(client, **asked))
+    claimed = claim(service, submit(client, **asked))
     given = JobSpec.model_validate_json(json.dumps(claimed.spec))  # as a worker writes it and a run reads it
 
     told = given.model_dump(mode="json")
@@ -228,7 +227,7 @@ def test_a_job_moves_as_it_is_told(client: httpx.Client) -> None:
 
 
 def test_a_running_job_shows_the_intent_beside_the_status(service: Service, client: httpx.Client) -> None:
-    job = urgent(client)
+    job = submit(client)
     claim(service, job)
 
     told = client.post(f"/jobs/{job['id']}/cancel").json()
@@ -265,7 +264,7 @@ def test_odd_questions_are_refused(client: httpx.Client, query: str) -> None:
 
 
 def test_events_and_curves_are_read(service: Service, client: httpx.Client) -> None:
-    job = urgent(client)
+    job = submit(client)
     claimed = claim(service, job)
     with unit_of_work(service.engine) as session:
         write_metrics(session, claimed, [(step, {"train_loss": 1.0 / step}) for step in range(1, 101)])

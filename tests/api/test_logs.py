@@ -11,7 +11,7 @@ from neftune_store.db import unit_of_work
 from neftune_store.errors import LeaseLost
 from neftune_store.live_logs import KEPT_PARTS, add_part, drop_old_parts
 from neftune_store.settling import give_back, settle_failed, settle_succeeded
-from tests.api.live_api import Service, claim, store_artifact, submit, succeed, urgent
+from tests.api.live_api import Service, claim, store_artifact, submit, succeed
 from tests.factories import end_rest
 from tests.worker_house import until
 
@@ -63,7 +63,7 @@ def other(service: Service, client: httpx.Client) -> Iterator[httpx.Client]:
 def test_a_follower_hears_what_is_printed_over_attempts_until_the_end(
     service: Service, client: httpx.Client
 ) -> None:
-    job = urgent(client)
+    job = submit(client)
     follower = Follower(client, job["id"])  # before anything runs
     first = claim(service, job)
     said(service, first, 1, "loading\n")
@@ -93,7 +93,7 @@ def test_a_follower_hears_what_is_printed_over_attempts_until_the_end(
 def test_a_follower_that_leaves_gives_its_place_back(
     service: Service, client: httpx.Client, other: httpx.Client
 ) -> None:
-    job = urgent(client)
+    job = submit(client)
     held = claim(service, job)
     slots = service.server._api.state.stream_slots
     before = slots.open
@@ -124,7 +124,7 @@ def test_a_key_may_follow_so_many_at_once(service: Service, client: httpx.Client
 
 
 def test_a_tail_begins_with_the_last_lines(service: Service, client: httpx.Client) -> None:
-    job = urgent(client)
+    job = submit(client)
     held = claim(service, job)
     said(service, held, 1, "1\n2\n3\n")
     assert client.get(f"/jobs/{job['id']}/log", params={"tail": 2}).text == "2\n3\n"
@@ -144,7 +144,7 @@ def test_a_tail_begins_with_the_last_lines(service: Service, client: httpx.Clien
 
 
 def test_the_newest_parts_are_kept_and_after_the_end_none(service: Service, client: httpx.Client) -> None:
-    job = urgent(client)
+    job = submit(client)
     held = claim(service, job)
     for number in range(1, KEPT_PARTS + 11):
         said(service, held, number, f"part {number}\n")

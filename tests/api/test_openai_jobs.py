@@ -14,7 +14,7 @@ from neftune_store.db import unit_of_work
 from neftune_store.runs import commit_checkpoint, write_metrics
 from neftune_store.settling import settle_failed, settle_succeeded
 from tests.api.live_api import MODEL, Service, claim, make_settings, running, store_artifact
-from tests.api.openai_sdk import create, create_urgent, key_of, native_id, put, sdk
+from tests.api.openai_sdk import create, key_of, native_id, put, sdk
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def supervised(**hyperparameters: Any) -> Any:
 
 def tuned(service: Service, ai: OpenAI, **more: Any) -> FineTuningJob:
     """A job that has run: three steps, two checkpoints, results."""
-    job = create_urgent(ai, **more)
+    job = create(ai, **more)
     claimed = claim(service, native_id(job))
     numbers = {"token_accuracy": 0.5, "clean_train_loss": 1.5, "tokens": 640.0, "step": 99.0}
     rows = [(step, {"train_loss": 2.0 / step, **numbers}) for step in (1, 2, 3)]
@@ -317,7 +317,7 @@ def test_what_a_job_has_made_is_shown_when_it_has_succeeded(service: Service, ai
 
 
 def test_a_running_job_tells_when_it_may_end(service: Service, ai: OpenAI) -> None:
-    job = create_urgent(ai)
+    job = create(ai)
     claimed = claim(service, native_id(job))
     with unit_of_work(service.engine) as session:
         write_metrics(session, claimed, [(1, {"train_loss": 1.0})], progress={"eta_s": 600})

@@ -11,7 +11,7 @@ from neftune_store.db import unit_of_work
 from neftune_store.runs import commit_checkpoint, write_metrics
 from neftune_store.settling import settle_succeeded
 from tests.api.live_api import MODEL, Service, claim, store_artifact
-from tests.api.openai_sdk import create_urgent, key_of, native_id, sdk
+from tests.api.openai_sdk import create, key_of, native_id, sdk
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def ai(service: Service, client: httpx.Client) -> Iterator[OpenAI]:
 
 def tuned(service: Service, ai: OpenAI, suffix: str | None = "bot") -> str:
     """The name of a model that a job has made, with a checkpoint at step 5."""
-    job = create_urgent(ai, suffix=suffix)
+    job = create(ai, suffix=suffix)
     claimed = claim(service, native_id(job))
     adapter = store_artifact(service, "adapter", b"adapter", "application/x-tar")
     with unit_of_work(service.engine) as session:
@@ -92,7 +92,7 @@ def test_a_base_model_is_the_operators(ai: OpenAI) -> None:
 
 def test_a_job_that_has_not_succeeded_has_made_no_model(service: Service, ai: OpenAI) -> None:
     name = tuned(service, ai)
-    waiting = create_urgent(ai, suffix="bot").id
+    waiting = create(ai, suffix="bot").id
     unknown(ai, name[:-8] + waiting[-8:])
 
 

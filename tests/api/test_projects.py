@@ -16,7 +16,7 @@ from neftune_store.db import unit_of_work
 from neftune_store.ids import new_id
 from neftune_store.runs import set_resolved, write_metrics
 from neftune_store.settling import settle_succeeded
-from tests.api.live_api import Service, claim, rows, spec, store_artifact, submit, upload, urgent
+from tests.api.live_api import Service, claim, rows, spec, store_artifact, submit, upload
 from tests.api.openai_sdk import key_of, put, sdk
 
 
@@ -160,7 +160,7 @@ def test_a_job_that_waits_for_its_project_says_so(
 
 def test_usage_adds_up_what_was_done(service: Service, client: httpx.Client, stranger: httpx.Client) -> None:
     # Given a job that ran for some time on a GPU, one that waits, and one of another project
-    job = urgent(client)
+    job = submit(client)
     claimed = claim(service, job)
     with unit_of_work(service.engine) as session:
         set_resolved(session, claimed, {"device": "cuda"})
@@ -193,7 +193,7 @@ def test_usage_adds_up_what_was_done(service: Service, client: httpx.Client, str
 
 
 def test_a_run_that_was_on_the_cpu_used_no_gpu(service: Service, client: httpx.Client) -> None:
-    claimed = claim(service, urgent(client))
+    claimed = claim(service, submit(client))
     result = store_artifact(service, "adapter", b"bytes", "application/x-tar")
     with unit_of_work(service.engine) as session:
         set_resolved(session, claimed, {"device": "cpu"})

@@ -2,7 +2,7 @@
 
 import httpx
 
-from tests.api.live_api import Service, claim, submit, urgent
+from tests.api.live_api import Service, claim, submit
 
 
 def of_queue(client: httpx.Client, **query: int) -> dict[str, object]:
@@ -36,7 +36,7 @@ def test_a_project_sees_its_own_jobs_in_the_order_they_are_claimed(
 
 
 def test_a_job_that_runs_is_counted_and_waits_no_more(service: Service, client: httpx.Client) -> None:
-    job = urgent(client)
+    job = submit(client)
     claim(service, job)
     told = of_queue(client)
     assert (told["queued"], told["running"], told["items"]) == (0, 1, [])

@@ -15,7 +15,7 @@ from neftune_store.db import unit_of_work
 from neftune_store.runs import commit_checkpoint, write_metrics
 from neftune_store.settling import settle_failed
 from tests import invariants
-from tests.api.live_api import Service, claim, submit, succeed, urgent
+from tests.api.live_api import Service, claim, submit, succeed
 
 
 def stored(service: Service, name: str, data: bytes) -> CheckpointFile:
@@ -30,7 +30,7 @@ def stored(service: Service, name: str, data: bytes) -> CheckpointFile:
 
 def failed(service: Service, client: httpx.Client, *saved: int, steps: int = 9) -> dict[str, Any]:
     """A job that failed after ``steps``, saved at some of them."""
-    job = urgent(client)
+    job = submit(client)
     claimed = claim(service, job)
     with unit_of_work(service.engine) as session:
         write_metrics(session, claimed, [(0, {"eval_loss": 3.0})])

@@ -1,6 +1,5 @@
 """The OpenAPI document is true of the service, and the service bears what the document does not allow."""
 
-import base64
 import os
 import subprocess
 import sys
@@ -9,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.api.live_api import Service, make_settings, running, succeed, upload
+from tests.api.live_api import BRIEF, Service, make_settings, running, succeed, upload
 
 _TOLD = {
     "NO_COLOR": "1",
@@ -22,13 +21,7 @@ CONFIG = Path(__file__).with_name("schemathesis.toml")
 @pytest.fixture(scope="module")
 def described(api_database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """An api whose streams end by themselves, at once."""
-    changes = {
-        "sse_seconds": 0.3,
-        "sse_poll_seconds": 0.02,
-        "max_dataset_bytes": 2_000_000,
-        "queue_limit": 10_000,
-        "neftune_secret_key": base64.b64encode(bytes(32)).decode(),
-    }
+    changes = {**BRIEF, "sse_seconds": 0.3}
     with running(make_settings(api_database, tmp_path_factory.mktemp("described"), **changes)) as found:
         yield found
 

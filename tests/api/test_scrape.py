@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from neftune_store.db import unit_of_work
 from neftune_store.settling import settle_failed
-from tests.api.live_api import MODEL, Service, claim, make_settings, running, submit, succeed, upload, urgent
+from tests.api.live_api import MODEL, Service, claim, make_settings, running, submit, succeed, upload
 
 TOKEN = "scrape-me-scrape-me"
 
@@ -46,7 +46,7 @@ def test_numbers_change_with_what_waits_runs_and_ends(watched: Service) -> None:
         connection.execute(text(later))
     with watched.client() as client:
         before = read(watched)
-        job = urgent(client)
+        job = submit(client)
         waiting = read(watched)
         held = claim(watched, job)
         running_ = read(watched)

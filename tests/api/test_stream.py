@@ -17,7 +17,7 @@ from neftune_store.jobs import JobLedger
 from neftune_store.runs import add_event, write_metrics
 from neftune_store.settling import settle_succeeded
 from tests import factories
-from tests.api.live_api import Service, claim, make_settings, running, submit, urgent
+from tests.api.live_api import Service, claim, make_settings, running, submit
 
 
 def messages(answer: httpx.Response) -> Iterator[tuple[int, str, Any]]:
@@ -51,7 +51,7 @@ def read_all(
 def test_a_stream_tells_everything_in_order_and_ends_with_the_last_status(
     service: Service, client: httpx.Client
 ) -> None:
-    job = urgent(client)
+    job = submit(client)
     claimed = claim(service, job)
     with unit_of_work(service.engine) as session:
         write_metrics(session, claimed, [(1, {"train_loss": 2.0}), (2, {"train_loss": 1.0})])
@@ -67,7 +67,7 @@ def test_a_stream_tells_everything_in_order_and_ends_with_the_last_status(
 
 
 def test_a_lost_connection_loses_nothing(service: Service, client: httpx.Client) -> None:
-    job = urgent(client)
+    job = submit(client)
     claimed = claim(service, job)
     with unit_of_work(service.engine) as session:
         write_metrics(session, claimed, [(step, {"train_loss": 1.0}) for step in range(1, 451)])
@@ -151,7 +151,7 @@ def test_a_reader_that_reads_nothing_is_let_go(api_database: str, tmp_path: Path
         running(make_settings(api_database, tmp_path, stalled_reader_s=0.5)) as strict,
         strict.client() as client,
     ):
-        job = urgent(client)
+        job = submit(client)
         claimed = claim(strict, job)
         big = {f"key_{n}": float(n) for n in range(200)}
         for first in range(0, 4000, 500):

@@ -12,7 +12,7 @@ from api.streams import MOST_JOBS
 from neftune_store.db import unit_of_work
 from neftune_store.ids import new_id
 from neftune_store.runs import write_metrics
-from tests.api.live_api import Service, claim, make_settings, running, submit, urgent
+from tests.api.live_api import Service, claim, make_settings, running, submit
 from tests.api.test_security import without_request_id
 from tests.api.test_stream import cancel
 
@@ -72,7 +72,7 @@ def test_a_lost_line_goes_on_in_every_job_where_it_was(client: httpx.Client) -> 
 
 
 def test_what_happens_in_either_job_arrives_at_once(service: Service, client: httpx.Client) -> None:
-    quiet, busy = submit(client), urgent(client)
+    quiet, busy = submit(client), submit(client)
     claimed = claim(service, busy)
     asked = {"jobs": f"{quiet['id']},{busy['id']}"}
     with client.stream("GET", "/stream", params=asked) as answer:

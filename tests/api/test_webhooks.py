@@ -7,7 +7,7 @@ from sqlalchemy.exc import DBAPIError
 
 from neftune_store.db import unit_of_work
 from neftune_store.settling import settle_failed
-from tests.api.live_api import Service, claim, submit, urgent
+from tests.api.live_api import Service, claim, submit
 
 URL = "https://example.org/hook?token=canary"
 ENDS = ["fine_tuning.job.cancelled", "fine_tuning.job.failed", "fine_tuning.job.succeeded"]
@@ -83,7 +83,7 @@ def test_an_end_is_due_to_those_who_asked_for_it(
     # Given webhooks for all ends, for pauses only, and of another project
     ends, pauses, foreign = add(client), add(client, events=["fine_tuning.job.paused"]), add(stranger)
     # When a job fails and another is paused, resumed and cancelled
-    failed = urgent(client)
+    failed = submit(client)
     with unit_of_work(service.engine) as session:
         settle_failed(session, claim(service, failed), "host_oom", "Too much.")
     moved = submit(client)
