@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, insert, or_, select, tuple_, update
+from sqlalchemy import bindparam, func, insert, or_, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from neftune_store.errors import DatasetInUse, DatasetNotFound
@@ -18,6 +18,13 @@ from neftune_store.models import DatasetRow, JobRow
 from neftune_store.paging import Page, Place, check_limit, decode_cursor, page_of
 from neftune_store.quotas import check_room
 from neftune_store.sanitise import clean_json, clean_text
+
+# Built once: every submit asks it, and putting a statement together costs as much as asking it.
+_ROW = select(DatasetRow).where(
+    DatasetRow.project_id == bindparam("project_id"),
+    DatasetRow.id == bindparam("id"),
+    DatasetRow.deleted_at.is_(None),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,14 +124,8 @@ class DatasetLedger:
     ) -> DatasetRow:
         if not is_id("ds", dataset_id):
             raise DatasetNotFound
-        found = select(DatasetRow).where(
-            DatasetRow.project_id == project_id,
-            DatasetRow.id == dataset_id,
-            DatasetRow.deleted_at.is_(None),
-        )
-        if lock or share:
-            found = found.with_for_update(read=share)
-        row = self._session.scalars(found).one_or_none()
+        found = _ROW.with_for_update(read=share) if lock or share else _ROW
+        row = self._session.scalars(found, {"project_id": project_id, "id": dataset_id}).one_or_none()
         if row is None:
             raise DatasetNotFound
         return row

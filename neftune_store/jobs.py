@@ -6,9 +6,21 @@ job stands in :mod:`neftune_store.claims` and :mod:`neftune_store.settling`.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, func, literal_column, or_, select, tuple_, update
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Select,
+    bindparam,
+    func,
+    literal_column,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy.orm import Session
 
 from neftune_core.spec import JobSpec
@@ -24,6 +36,21 @@ from neftune_store.quotas import running_limit_reached
 from neftune_store.submit import Origin, submit
 
 __all__ = ["Job", "JobFilter", "JobLedger"]
+
+# Built once, for nearly every request asks them: putting a statement together costs as much as asking it.
+_PROJECT: BindParameter[str] = bindparam("project_id")
+_ID: BindParameter[str] = bindparam("id")
+_ROW = select(JobRow).where(JobRow.project_id == _PROJECT, JobRow.id == _ID, JobRow.deleted_at.is_(None))
+_PRIORITY: BindParameter[int] = bindparam("priority")
+_CREATED_AT: BindParameter[datetime] = bindparam("created_at")
+_BEFORE = select(func.count()).where(
+    JobRow.status == Status.QUEUED,
+    or_(
+        JobRow.priority > _PRIORITY,
+        (JobRow.priority == _PRIORITY) & (tuple_(JobRow.created_at, JobRow.id) < tuple_(_CREATED_AT, _ID)),
+    ),
+)
+_WAITING = select(_BEFORE.scalar_subquery(), running_limit_reached(_PROJECT))
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,16 +230,8 @@ class JobLedger:
         """Tell the position in the queue, and how many jobs the project may run if that holds this one up."""
         if job.status != Status.QUEUED:
             return None, None
-        before = select(func.count()).where(
-            JobRow.status == Status.QUEUED,
-            or_(
-                JobRow.priority > job.priority,
-                (JobRow.priority == job.priority)
-                & (tuple_(JobRow.created_at, JobRow.id) < tuple_(job.created_at, job.id)),
-            ),
-        )
-        both = select(before.scalar_subquery(), running_limit_reached(job.project_id))
-        place, limit = self._session.execute(both).one()
+        mine = {name: getattr(job, name) for name in ("project_id", "priority", "created_at", "id")}
+        place, limit = self._session.execute(_WAITING, mine).one()
         return 1 + place, limit
 
     def speeds(self, project_id: str, model: str, method: str, latest: int = 5) -> Sequence[float]:
@@ -256,12 +275,9 @@ class JobLedger:
     def _row(self, project_id: str, job_id: str, *, lock: bool = False) -> JobRow:
         if not is_id("job", job_id):
             raise JobNotFound
-        found = select(JobRow).where(
-            JobRow.project_id == project_id, JobRow.id == job_id, JobRow.deleted_at.is_(None)
-        )
-        if lock:
-            found = found.with_for_update(key_share=True)
-        row = self._session.scalars(found, execution_options=FRESH).one_or_none()
+        found = _ROW.with_for_update(key_share=True) if lock else _ROW
+        mine = {"project_id": project_id, "id": job_id}
+        row = self._session.scalars(found, mine, execution_options=FRESH).one_or_none()
         if row is None:
             raise JobNotFound
         return row

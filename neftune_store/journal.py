@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, insert, select, update
+from sqlalchemy import ColumnElement, insert, text, update
 from sqlalchemy.orm import Session
 
 from neftune_store.models import EventRow, JobRow
@@ -20,6 +20,7 @@ JOBS_CHANNEL = "neftune_jobs"  # LISTEN: something about this job is new; the pa
 LOGS_CHANNEL = "neftune_logs"  # LISTEN: the run of this job has printed something
 INTENT_CHANNEL = "neftune_intent"  # LISTEN: the user's intent for this job has changed
 FRESH = {"synchronize_session": False, "populate_existing": True}
+_NOTIFY = text("SELECT pg_notify(:channel, :job_id)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,4 +90,4 @@ def status_of(row: JobRow) -> dict[str, Any]:
 
 def notify(session: Session, channel: str, job_id: str) -> None:
     """Wake who listens, when this transaction commits; a lost wake-up loses nothing."""
-    session.execute(select(func.pg_notify(channel, job_id)))
+    session.execute(_NOTIFY, {"channel": channel, "job_id": job_id})

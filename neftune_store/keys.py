@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, func, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, bindparam, func, or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -145,18 +145,12 @@ class KeyLedger:
 
     def holder(self, plaintext: str) -> Principal | None:
         """Tell who holds this key; ``None`` for one that is unknown, revoked or over."""
-        known = select(*_HOLDER).where(ApiKeyRow.sha256 == digest_of(plaintext), good())
-        row = self._session.execute(known).one_or_none()
+        row = self._session.execute(_HOLDS, {"sha256": digest_of(plaintext)}).one_or_none()
         return None if row is None else Principal(row[0], row[1], frozenset(row[2]), *row[3:])
 
     def holder_by_login(self, cookie: str) -> Principal | None:
         """Tell who logged this browser in; ``None`` when the login or its key is over."""
-        known = (
-            select(*_HOLDER, LoginRow.id, LoginRow.expires_at)
-            .join(LoginRow, LoginRow.api_key_id == ApiKeyRow.id)
-            .where(LoginRow.sha256 == digest_of(cookie), LoginRow.expires_at > func.clock_timestamp(), good())
-        )
-        row = self._session.execute(known).one_or_none()
+        row = self._session.execute(_LOGGED_IN, {"sha256": digest_of(cookie)}).one_or_none()
         return None if row is None else Principal(row[0], row[1], frozenset(row[2]), *row[3:])
 
     def still_good(self, key_ids: Iterable[str]) -> set[str]:
@@ -212,7 +206,14 @@ def _use_unnoted() -> ColumnElement[bool]:
     return or_(noted.is_(None), noted < func.clock_timestamp() - USE_NOTED)
 
 
+# Built once: every request asks one of them, and putting a statement together costs as much as asking it.
 _HOLDER = (ApiKeyRow.project_id, ApiKeyRow.id, ApiKeyRow.scopes, ApiKeyRow.expires_at, _use_unnoted())
+_HOLDS = select(*_HOLDER).where(ApiKeyRow.sha256 == bindparam("sha256"), good())
+_LOGGED_IN = (
+    select(*_HOLDER, LoginRow.id, LoginRow.expires_at)
+    .join(LoginRow, LoginRow.api_key_id == ApiKeyRow.id)
+    .where(LoginRow.sha256 == bindparam("sha256"), LoginRow.expires_at > func.clock_timestamp(), good())
+)
 
 
 def _key(row: ApiKeyRow) -> ApiKey:

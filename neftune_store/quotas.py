@@ -4,23 +4,33 @@ Rows are counted, not objects: equal bytes uploaded twice are counted twice. Che
 counted, for they come and go by themselves.
 """
 
-from sqlalchemy import ScalarSelect, Select, func, select
+from sqlalchemy import BindParameter, ScalarSelect, Select, bindparam, func, select
 from sqlalchemy.orm import Session
 
 from neftune_store.errors import QueueFull, QuotaExceeded
 from neftune_store.lifecycle import Status
 from neftune_store.models import ArtifactRecord, DatasetRow, JobRow, ProjectRow
 
+# Built once: every submit asks them, and putting a statement together costs as much as asking it.
+_PROJECT: BindParameter[str] = bindparam("project_id")
+_QUOTAS = (
+    select(ProjectRow.max_queued, ProjectRow.max_bytes)
+    .where(ProjectRow.id == _PROJECT)
+    .with_for_update(key_share=True)
+)
+_QUEUED = select(func.count()).select_from(
+    select(JobRow.id)
+    .where(JobRow.project_id == _PROJECT, JobRow.status == Status.QUEUED)
+    .limit(bindparam("limit"))
+    .subquery()
+)
+
 
 def check_queue(session: Session, project_id: str, default_limit: int) -> None:
     """Refuse one job too many, or a job of a project whose storage is full; holds the project till commit."""
-    quotas = select(ProjectRow.max_queued, ProjectRow.max_bytes).where(ProjectRow.id == project_id)
-    max_queued, max_bytes = session.execute(quotas.with_for_update(key_share=True)).one()
+    max_queued, max_bytes = session.execute(_QUOTAS, {"project_id": project_id}).one()
     limit = default_limit if max_queued is None else max_queued
-    queued = (
-        select(JobRow.id).where(JobRow.project_id == project_id, JobRow.status == Status.QUEUED).limit(limit)
-    )
-    if (session.scalar(select(func.count()).select_from(queued.subquery())) or 0) >= limit:
+    if (session.scalar(_QUEUED, {"project_id": project_id, "limit": limit}) or 0) >= limit:
         raise QueueFull(limit)
     if max_bytes is not None:
         _check_bytes(session, project_id, max_bytes, 1)
@@ -54,7 +64,7 @@ def stored_bytes(session: Session, project_id: str) -> int:
     return int(session.scalar(datasets) or 0) + int(session.scalar(artifacts) or 0)
 
 
-def running_limit_reached(project_id: str) -> ScalarSelect[int | None]:
+def running_limit_reached(project_id: str | BindParameter[str]) -> ScalarSelect[int | None]:
     """Ask for the number of jobs that the project may run at once, if it runs that many now."""
     running = _running(project_id).scalar_subquery()
     limit = select(ProjectRow.max_running)
@@ -66,7 +76,7 @@ def running_jobs(session: Session, project_id: str) -> int:
     return session.scalar(_running(project_id)) or 0
 
 
-def _running(project_id: str) -> Select[int]:
+def _running(project_id: str | BindParameter[str]) -> Select[int]:
     return select(func.count()).where(JobRow.project_id == project_id, JobRow.status == Status.RUNNING)
 
 

@@ -1,18 +1,19 @@
 """Rings the bell on a thread of its own, so that no answer and no look at the table waits for Redis.
 
-The first ring is at once; those that come close behind it share a connection, which costs more than bells do.
+The first ring is at once; those that come close behind it are rung together.
 A bell that could not be rung is logged and forgotten; the reconciler rings again for whatever is queued.
 """
 
 import threading
 from collections.abc import Callable
-from functools import partial
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import structlog
 
-log = structlog.get_logger()
+if TYPE_CHECKING:
+    from neftune_store.bells import Bells
 
+log = structlog.get_logger()
 
 _REST_S = 0.1  # after a ring: who asks meanwhile waits so long at most
 
@@ -20,8 +21,9 @@ _REST_S = 0.1  # after a ring: who asks meanwhile waits so long at most
 class Ringer:
     """One background thread and a count of wishes."""
 
-    def __init__(self, ring: Callable[[int], None]) -> None:
+    def __init__(self, ring: Callable[[int], None], let_go: Callable[[], None] = lambda: None) -> None:
         self._ring = ring
+        self._let_go = let_go
         self._wishes = 0
         self._count = threading.Lock()
         self._wanted = threading.Event()
@@ -31,7 +33,8 @@ class Ringer:
     @classmethod
     def of(cls, redis_url: str) -> Self:
         """Make one that rings there."""
-        return cls(partial(_ring, redis_url))
+        bells = _Bells(redis_url)
+        return cls(bells.ring, bells.close)
 
     def start(self) -> None:
         """Begin to listen for wishes."""
@@ -53,6 +56,7 @@ class Ringer:
         while True:
             self._wanted.wait()
             if self._closing.is_set():
+                self._let_go()
                 return
             self._wanted.clear()
             with self._count:
@@ -64,7 +68,20 @@ class Ringer:
             self._closing.wait(_REST_S)
 
 
-def _ring(redis_url: str, times: int) -> None:
-    from neftune_store import bells  # noqa: PLC0415 - the broker client is slow to import
+class _Bells:
+    """Bells whose library is loaded by the first ring: it is slow to import."""
 
-    bells.ring(redis_url, times)
+    def __init__(self, redis_url: str) -> None:
+        self._redis_url = redis_url
+        self._bells: Bells | None = None
+
+    def ring(self, times: int) -> None:
+        if self._bells is None:
+            from neftune_store.bells import Bells  # noqa: PLC0415 - as said above
+
+            self._bells = Bells(self._redis_url)
+        self._bells.ring(times)
+
+    def close(self) -> None:
+        if self._bells is not None:
+            self._bells.close()

@@ -24,6 +24,8 @@ from neftune_store.quotas import check_queue
 from neftune_store.secrets import check_known
 from neftune_store.takeover import Inheritance
 
+_INSERT = insert(JobRow).returning(JobRow)  # built once
+
 
 @dataclass(frozen=True, slots=True)
 class Origin:
@@ -86,7 +88,7 @@ def submit(  # noqa: PLR0913 - what was asked, by whom, and under which limit
     if left is not None:
         values |= left.columns()
         told |= {"retry_of": origin.retry_of, "step": left.step}
-    row = session.scalars(insert(JobRow).values(**values).returning(JobRow), execution_options=FRESH).one()
+    row = session.scalars(_INSERT, values, execution_options=FRESH).one()
     if left is not None:
         left.hand_over(row.id)
     write_down(session, row, [Fact("job.queued", told)])

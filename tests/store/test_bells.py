@@ -13,7 +13,7 @@ from celery import Celery
 from kombu.connection import Connection
 from kombu.message import Message
 
-from neftune_store.bells import ENOUGH, QUEUE, RUN_NEXT, celery_config, ring
+from neftune_store.bells import ENOUGH, QUEUE, RUN_NEXT, Bells, celery_config, ring
 from neftune_store.errors import BrokerUnavailable
 
 
@@ -161,3 +161,19 @@ def test_a_ring_needs_no_worker_to_have_been_there(broker: redis.Redis, redis_ur
     ring(redis_url)
     with Connection(redis_url) as connection:
         assert connection.default_channel.queue_declare(QUEUE).message_count == 1
+
+
+def test_rings_share_a_connection_and_outlive_it(broker: redis.Redis, redis_url: str) -> None:
+    # Given bells that have rung twice over one connection
+    bells = Bells(redis_url)
+    with contextlib.closing(bells):
+        bells.ring()
+        before = broker.info("stats")["total_connections_received"]
+        bells.ring(2)
+        assert broker.info("stats")["total_connections_received"] == before
+        # When Redis closes it
+        broker.client_kill_filter(_type="normal", skipme=True)
+        bells.ring()
+    # Then the next one is heard all the same, on another
+    assert broker.info("stats")["total_connections_received"] > before
+    assert broker.llen(QUEUE) == 4
