@@ -55,13 +55,14 @@ def test_importing_the_api_is_cheap_and_loads_no_training_stack() -> None:
     cost_of("api.main")  # compiles what is not compiled yet
     pairs = [(cost_of("api.main"), cost_of(LIBRARIES)) for _ in range(4)]
     cpu, libraries = min(one.cpu for one, _ in pairs), min(other.cpu for _, other in pairs)
+    ratio = min(one.cpu / other.cpu for one, other in pairs)  # of two that shared their moment
     mb = min(one.mb for one, _ in pairs)
     told = f"import api.main: {cpu:.2f} CPU-s ({libraries:.2f} of them libraries), {mb:.0f} MB"
     sys.stdout.write(told + "\n")
 
     assert not pairs[0][0].modules & HEAVY
     assert mb <= MEGABYTES
-    assert cpu <= CPU_SECONDS or cpu <= OVER_LIBRARIES * libraries
+    assert cpu <= CPU_SECONDS or ratio <= OVER_LIBRARIES
 
 
 def test_importing_the_api_opens_nothing() -> None:

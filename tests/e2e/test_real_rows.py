@@ -191,7 +191,8 @@ def test_a_lora_job_on_alpaca_rows_learns_and_its_adapter_loads_in_plain_peft(cl
 
     def follow(job: dict) -> None:
         """Read the log as it is printed; when the first words come, the job is not over."""
-        with client.stream("GET", f"/jobs/{job['id']}/log?follow=true") as lines:
+        # A log has no sign of life to send: it is silent until the trainer has loaded its libraries.
+        with client.stream("GET", f"/jobs/{job['id']}/log?follow=true", timeout=180) as lines:
             for line in lines.iter_lines():
                 if not followed:
                     assert client.get(f"/jobs/{job['id']}").json()["status"] == "running"
