@@ -8,10 +8,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import bindparam, func, insert, select, text, update
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy import func, insert, select, text, update
 from sqlalchemy.orm import Session
-from sqlalchemy.types import BigInteger, Text
 
 from neftune_store import checkpoints
 from neftune_store.checkpoints import Checkpoint, CheckpointFile
@@ -31,15 +29,16 @@ RESERVED = (  # the store's own facts
 )
 BASE_STEP = 0  # measured before training
 
+# All rows in one document: each element of an array would be written out by itself, at twice the price.
 _METRICS = text(
     """
     INSERT INTO metrics (job_id, step, seq, numbers, fence)
-    SELECT :job, step, :first + place, numbers::jsonb, :fence
-    FROM unnest(:steps, :numbers) WITH ORDINALITY AS given(step, numbers, place)
+    SELECT :job, (given.row ->> 0)::bigint, :first + place, given.row -> 1, :fence
+    FROM jsonb_array_elements(CAST(:rows AS jsonb)) WITH ORDINALITY AS given(row, place)
     ON CONFLICT (job_id, step) DO UPDATE
     SET numbers = metrics.numbers || excluded.numbers, seq = excluded.seq, fence = excluded.fence
     """
-).bindparams(bindparam("steps", type_=ARRAY(BigInteger)), bindparam("numbers", type_=ARRAY(Text)))
+)
 
 Values = Mapping[str, float | None]
 
@@ -78,8 +77,7 @@ def write_metrics(
             "job": claim.job_id,
             "fence": claim.fence,
             "first": row.last_seq,
-            "steps": list(steps),
-            "numbers": [json.dumps(values) for values in steps.values()],
+            "rows": json.dumps(list(steps.items())),
         },
     )
     changed = min(row.spans_until, row.live_step + 1, *steps)
