@@ -2,10 +2,11 @@
 
     python benchmarks/curve_read.py --steps 100000 --rounds 30
 
-Prints one JSON line. Of one reading of 500 and 1,000 points, one key and all ten: milliseconds from spans and
-from rows, asked of the store in turns (ours five times in each), and asked of the real api over HTTP, with the
-CPU milliseconds of its process (median and 99th percentile; CPU: mean). Each answer holds the curve's smallest
-and largest value. Microseconds a step of writing in batches of 100: with and without spans, in turns.
+Prints one JSON line. Of one reading of 500 and 1,000 points, one key and all ten: milliseconds from spans
+and from rows, asked of the store in turns (ours five times in each), and asked of the real api over HTTP,
+with the CPU milliseconds of its process (median and 99th percentile; CPU: mean). Each answer holds the
+curve's smallest and largest value. Microseconds a step of writing in batches of 100: with and without spans,
+in turns.
 """
 
 import argparse
