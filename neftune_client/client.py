@@ -14,7 +14,7 @@ Answers are the service's own documents. What goes wrong is a :class:`neftune_cl
 
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
@@ -22,12 +22,12 @@ from typing import Any, Literal, Self, cast
 
 import httpx
 
-from neftune_client import config, stream
+from neftune_client import answers, config, stream
 from neftune_client.config import Access
 from neftune_client.download import Download, Progress, download
 from neftune_client.errors import ClientError, Refused, Unreachable
 from neftune_client.patience import Pause, Tell, silent
-from neftune_client.shapes import Artifact, Dataset, Job
+from neftune_client.shapes import Artifact, Dataset, Job, Key, NewKey
 from neftune_client.stream import Message
 from neftune_client.upload import upload
 from neftune_client.wire import PATIENCE_S, Wire
@@ -163,6 +163,29 @@ class Client:
     def download(self, job_id: str, name: str, path: Place, progress: Progress = quiet) -> Download:
         """Fetch an artifact and check it; a download that broke off goes on."""
         return download(self.wire, job_id, name, Path(path), progress)
+
+    def ask(self, question: Mapping[str, Any]) -> Iterator[Message]:
+        """Put a question (the body of ``POST /generate``); give the answer as it is said.
+
+        Letting go of the iterator ends the answer.
+        """
+        return answers.answers(self.wire, question)
+
+    # keys, for those that hold the scope admin
+
+    def keys(self) -> Iterator[Key]:
+        """Walk through the project's keys, newest first."""
+        return cast(Iterator[Key], self._pages("/keys", {}))
+
+    def make_key(self, name: str, scopes: Sequence[str], expires_at: str | None = None) -> NewKey:
+        """Make a key. It is asked for once: twice would make two."""
+        body = {"name": name, "scopes": list(scopes), "expires_at": expires_at}
+        return cast(NewKey, _document(self.wire.send("POST", "/keys", json=body)))
+
+    def revoke_key(self, key_id: str, *, even_last_admin: bool = False) -> None:
+        """Close a key for ever."""
+        query = {"even_last_admin": "true"} if even_last_admin else {}
+        self.wire.send("DELETE", f"/keys/{key_id}", params=query)
 
     # the service
 

@@ -5,6 +5,7 @@
     ├── NotConfigured        2    not_configured    no address, or no key for it
     ├── Unreachable          5    unreachable       nobody answers, or the line broke and stayed broken
     ├── Refused              1    as the service says, such as invalid_spec
+    ├── Unanswered           1    as the service says: a model broke off in the middle of its answer
     ├── DownloadFailed       1    download_failed   what arrived is not what was announced
     └── ArchiveRefused       1    archive_refused   an archive that is not plain files of its own folder
 
@@ -23,6 +24,7 @@ _WAYS_OUT: Mapping[str, str] = {
     "unauthorized": "Sign in with `neftune login`, or set NEFTUNE_API_KEY.",
     "forbidden": "The key lacks a scope; sign in with another one.",
     "not_found": "`neftune jobs` and `neftune datasets` list what this key can see.",
+    "model_not_found": "`neftune models` lists bases, `neftune jobs --status succeeded` what is tuned.",
     "model_not_available": "`neftune models` lists the models at hand.",
     "queue_full": "Wait for a job to end, or cancel one: `neftune jobs --status queued`.",
     "dataset_in_use": "A job that has not ended needs it: `neftune jobs` lists them.",
@@ -59,6 +61,14 @@ class Unreachable(ClientError):
 
     code = "unreachable"
     exit_status = 5
+
+
+class Unanswered(ClientError):
+    """A model did not say all it had to say."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        self.code = code
+        super().__init__(f"{code}: {detail}")
 
 
 class DownloadFailed(ClientError):

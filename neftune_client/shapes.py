@@ -35,6 +35,25 @@ class Dataset(TypedDict):
     created_at: str
 
 
+class Key(TypedDict):
+    """A key of a project, without the key itself."""
+
+    id: str
+    name: str
+    prefix: str
+    scopes: list[str]
+    created_at: str
+    expires_at: str | None
+    revoked_at: str | None
+    last_used_at: str | None
+
+
+class NewKey(Key):
+    """A key that was just made; ``key`` is told this once."""
+
+    key: str
+
+
 class Queued(TypedDict):
     """Why a job waits."""
 

@@ -12,7 +12,17 @@ from collections.abc import Sequence
 
 import typer
 
-from neftune_client.cli import datasets, fetching, jobs, service, submitting, sweeping, terminal
+from neftune_client.cli import (
+    chatting,
+    datasets,
+    fetching,
+    jobs,
+    keys,
+    service,
+    submitting,
+    sweeping,
+    terminal,
+)
 from neftune_client.errors import ClientError, Refused
 
 _ABOUT = """Fine-tune language models with NEFTune, over the service's API.
@@ -37,12 +47,14 @@ _PANELS = {
         *(submitting.submit, sweeping.sweep, jobs.jobs, jobs.show, jobs.watch, jobs.logs),
         *(jobs.cancel, jobs.pause, jobs.resume, jobs.retry, jobs.clone, fetching.download),
     ),
-    "The service": (service.models, service.up, service.login, service.logout),
+    "Models": (chatting.chat, service.models),
+    "The service": (service.up, service.login, service.logout),
 }
 for _panel, _verbs in _PANELS.items():
     for _verb in _verbs:
         app.command(rich_help_panel=_panel)(_verb)
 app.add_typer(datasets.app, name="datasets", rich_help_panel="Data")
+app.add_typer(keys.app, name="keys", rich_help_panel="The service")
 
 
 def run(argv: Sequence[str] | None = None) -> int:

@@ -34,6 +34,12 @@ def say(text: object = "", style: str | None = None) -> None:
     console().print(plain(text), style=style, markup=False, soft_wrap=True)
 
 
+def piece(text: object) -> None:
+    """Write a part of a line, at once."""
+    sys.stdout.write(plain(text))
+    sys.stdout.flush()
+
+
 def note(text: object, style: str | None = None) -> None:
     """Write a line beside the result."""
     console(stderr=True).print(plain(text), style=style, markup=False, soft_wrap=True)
