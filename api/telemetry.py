@@ -7,6 +7,7 @@ outcomes, of which there are few: never a path, a project, a job or a key, which
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
+from typing import get_args
 
 from sqlalchemy import Engine
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -14,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from neftune_store.db import unit_of_work
 from neftune_store.lifecycle import KINDS, Status
 from neftune_store.overview import EndedRun, Overview, ended_lately, overview
+from neftune_store.workers import Heard, Kind
 
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 _ANSWER_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -54,6 +56,18 @@ class Telemetry:
         self._streams = Gauge("neftune_streams_open", "Live streams that clients hold.", registry=here)
         self._up = Gauge("neftune_up", "Whether a dependency answers.", ("dependency",), registry=here)
         self._jobs = Gauge("neftune_jobs", "Jobs that wait or run.", ("kind", "status"), registry=here)
+        self._workers = Gauge(
+            "neftune_workers",
+            "Workers heard within the hour; who is silent for 20 seconds left without a word.",
+            ("kind", "state"),
+            registry=here,
+        )
+        self._heartbeats = Gauge(
+            "neftune_heartbeat_oldest_seconds",
+            "Age of the last heartbeat of the worker that was heard longest ago; 0 where there is none.",
+            ("kind",),
+            registry=here,
+        )
         told = {
             "neftune_queue_oldest_seconds": "How long the oldest queued job has waited.",
             "neftune_lease_shortest_seconds": "What the running job has left that was heard longest ago.",
@@ -106,7 +120,8 @@ class Telemetry:
 
     def forget(self) -> None:
         """Show nothing of a database that does not answer: old numbers would look like new ones."""
-        self._jobs.clear()
+        for labelled in (self._jobs, self._workers, self._heartbeats):
+            labelled.clear()
         for gauge in self._gauges.values():
             gauge.set(float("nan"))
 
@@ -131,6 +146,12 @@ class Telemetry:
         for kind in KINDS:
             for status in (Status.QUEUED, Status.RUNNING):
                 self._jobs.labels(kind, status.value).set(counts.get((kind, status.value), 0))
+        heard = {one.kind: one for one in found.workers}
+        for kind in get_args(Kind):
+            one = heard.get(kind, Heard(kind, 0, 0, 0.0))
+            self._workers.labels(kind, "alive").set(one.alive)
+            self._workers.labels(kind, "silent").set(one.silent)
+            self._heartbeats.labels(kind).set(one.oldest_s)
         nan = float("nan")
         values = {
             "neftune_queue_oldest_seconds": found.oldest_queued_s,

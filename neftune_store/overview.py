@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from neftune_store.lifecycle import Status
 from neftune_store.models import DeliveryRow, JobRow, RunRow
+from neftune_store.workers import Heard, WorkerLedger
 
 _MOST = 50_000  # ended runs of one look
 
@@ -31,6 +32,7 @@ class Overview:
     """What is alive now."""
 
     jobs: Sequence[Alive]
+    workers: Sequence[Heard]
     oldest_queued_s: float
     shortest_lease_s: float | None  # None: nothing runs
     longest_silence_s: float  # since a running job last wrote a number
@@ -71,6 +73,7 @@ def overview(session: Session) -> Overview:
     deliveries, overdue = session.execute(due.where(DeliveryRow.due_at.is_not(None))).one()
     oldest = [since for _, status, _, since in jobs if status == Status.QUEUED]
     return Overview(
+        workers=WorkerLedger(session).heard(),
         jobs=[Alive(kind, status, count) for kind, status, count, _ in jobs],
         oldest_queued_s=max(((running[3] - since).total_seconds() for since in oldest), default=0.0),
         shortest_lease_s=_number(running[0]),

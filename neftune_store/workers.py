@@ -56,6 +56,16 @@ class Reached:
 
 
 @dataclass(frozen=True, slots=True)
+class Heard:
+    """All workers of one kind that were heard within the hour; who left with a word is not among them."""
+
+    kind: str
+    alive: int
+    silent: int
+    oldest_s: float  # since the one that was heard longest ago
+
+
+@dataclass(frozen=True, slots=True)
 class Worker:
     """A worker as one project may see it: of others' jobs it shows nothing."""
 
@@ -107,6 +117,20 @@ class WorkerLedger:
             .order_by(WorkerRow.started_at, WorkerRow.id)
         )
         return [_worker(*row) for row in self._session.execute(found)]
+
+    def heard(self) -> Sequence[Heard]:
+        """Count those that live and those that fell silent without a word, by kind."""
+        age = func.clock_timestamp() - WorkerRow.heartbeat_at
+        alive, all_ = func.count().filter(_alive()), func.count()
+        found = (
+            select(WorkerRow.kind, alive, all_ - alive, func.extract("epoch", func.max(age)))
+            .where(age < _FORGOTTEN)
+            .group_by(WorkerRow.kind)
+        )
+        return [
+            Heard(kind, live, silent, float(oldest))
+            for kind, live, silent, oldest in self._session.execute(found)
+        ]
 
     def answering(self) -> Sequence[Reached]:
         """List who answers, the one heard last first."""

@@ -8,8 +8,11 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import text
 
+from api.telemetry import Telemetry
 from neftune_store.db import unit_of_work
+from neftune_store.ids import new_id
 from neftune_store.settling import settle_failed
+from neftune_store.workers import Presence, WorkerLedger
 from tests.api.live_api import MODEL, Service, claim, make_settings, running, submit, succeed, upload
 
 TOKEN = "scrape-me-scrape-me"
@@ -110,6 +113,43 @@ def test_streams_are_counted_while_they_are_open(watched: Service) -> None:
         client.post(f"/jobs/{job['id']}/cancel")
 
 
+def test_workers_are_counted_while_they_are_heard_and_missed_when_they_are_not(watched: Service) -> None:
+    def beat(presence: Presence, age: str = "0") -> None:
+        with unit_of_work(watched.engine) as session:
+            WorkerLedger(session).beat(presence)
+            ago = text(
+                "UPDATE workers SET heartbeat_at = clock_timestamp() - CAST(:age AS interval) WHERE id = :id"
+            )
+            session.execute(ago, {"age": age, "id": presence.id})
+
+    def count(kind: str, state: str) -> float:
+        return read(watched)["neftune_workers", kind, state]
+
+    # Given how it is; kinds of which there is none are told, too
+    before = read(watched)
+    assert {key[1:] for key in before if key[0] == "neftune_workers"} == {
+        (kind, state) for kind in ("train", "generate") for state in ("alive", "silent")
+    }
+    other = Presence(new_id("wkr"), "train", "other-worker", "cpu")
+    # When one says that it lives, it is counted; when it falls silent, it is missed, and for how long
+    mine = Presence(new_id("wkr"), "train", "test-worker", "cpu")
+    beat(mine)
+    assert count("train", "alive") == before["neftune_workers", "train", "alive"] + 1
+    beat(mine, "30 seconds")
+    assert count("train", "alive") == before["neftune_workers", "train", "alive"]
+    assert count("train", "silent") == before["neftune_workers", "train", "silent"] + 1
+    beat(other)
+    assert read(watched)["neftune_heartbeat_oldest_seconds", "train"] > 29
+    # Then after an hour nobody speaks of it any more, and who leaves with a word is not missed
+    beat(mine, "61 minutes")
+    assert count("train", "silent") == before["neftune_workers", "train", "silent"]
+    beat(mine, "30 seconds")
+    with unit_of_work(watched.engine) as session:
+        for one in (mine, other):
+            WorkerLedger(session).leave(one.id)
+    assert count("train", "silent") == before["neftune_workers", "train", "silent"]
+
+
 def test_only_the_token_or_an_operators_key_opens_it(watched: Service, service: Service) -> None:
     assert scrape(watched, watched.key("operator")).status_code == 200
     assert scrape(watched, watched.key("admin")).status_code == 403
@@ -130,10 +170,21 @@ def test_a_database_that_is_away_is_told_and_not_waited_for(tmp_path: Path) -> N
         found = read(lonely)
         assert found["neftune_up", "postgres"] == 0
         assert found["neftune_up", "storage"] == 1
-        assert not [key for key in found if key[0] == "neftune_jobs"]
+        assert not [key for key in found if key[0] in {"neftune_jobs", "neftune_workers"}]
         assert found["neftune_queue_oldest_seconds",] != found["neftune_queue_oldest_seconds",]  # NaN
         refused = scrape(lonely, "nft_some_operators_key_that_is_good")
         assert (refused.status_code, refused.json()["code"]) == (503, "database_unavailable")
+
+
+def test_a_database_that_went_away_leaves_no_old_numbers(service: Service) -> None:
+    telemetry = Telemetry(service.engine)
+    telemetry.look()
+    assert b'neftune_workers{kind="train",state="alive"}' in telemetry.text()
+    telemetry.forget()
+    samples = [line for line in telemetry.text().splitlines() if line.startswith(b"neftune_")]
+    gone = (b"neftune_workers", b"neftune_jobs", b"neftune_heartbeat")
+    assert [line for line in samples if line.startswith(gone)] == []
+    assert b"neftune_queue_oldest_seconds NaN" in samples
 
 
 def test_a_success_is_counted_with_its_kind(watched: Service) -> None:
