@@ -5,6 +5,8 @@ hold        says one token after the other until it is stopped
 die         says a token and is killed
 environ     says what it can see
 counters    says how many tokens it has said since it was started, and its process id
+
+Any other question is answered by what it is: a toy.
 """
 
 import argparse
@@ -51,8 +53,12 @@ class Toy:
             self.tell(Failed(asked.id, "prompt_too_long", "The prompt has too many tokens."))
             return
         self.tell(Began(asked.id, asked.template, len(text.split())))
-        finish = getattr(self, f"do_{word}")(asked, rest) or "stop"
+        finish = getattr(self, f"do_{word}", self.do_anything)(asked, rest) or "stop"
         self.tell(Done(asked.id, finish, len(text.split()), self.tokens - before))
+
+    def do_anything(self, asked, _):
+        for piece in ("I ", "am ", "a ", "toy."):
+            self.say(asked, piece)
 
     def do_count(self, asked, rest):
         for number in range(int(rest)):

@@ -5,7 +5,9 @@ addresses. Then everything that was printed, told, answered or written into a co
 """
 
 import contextlib
+import json
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -39,7 +41,12 @@ REFUSED = {
     "path": "canary-in-a-path",
     "secret": "hf_canaryInASpecCanaryInASpecCanary0",
     "faulty row": "canary-in-a-faulty-row",
+    "value": "canary-in-a-secret-that-is-refused",
+    "name": "canary~in~a~name",
+    "question": "canary-in-a-question",
+    "model": "canary/model",
 }
+STORED = {"stored": "hf_canaryKeptSealed0123456789abcdef", "replaced": "hf_canaryReplaced0123456789abcdef"}
 ACCEPTED = {
     "row": "canary-in-a-row",
     "note": "canary-in-metadata",
@@ -51,7 +58,11 @@ KEPT = {
     ("results", "record", "note"),
     ("webhooks", "url", "hook"),
     ("idempotency_keys", "key", "repeat"),
+    ("workers", "token", "generation"),
 }
+
+
+SPEAKER = [sys.executable, str(Path(__file__).parents[1] / "toy_speaker.py")]
 
 
 @pytest.fixture
@@ -111,6 +122,22 @@ def asked_badly(client: httpx.Client, key: str) -> list[httpx.Response]:
         client.post("/webhooks", headers=good, json={"url": f"http://a:b@h/{REFUSED['body']}"}),
         client.post("/v1/fine_tuning/jobs", headers=good, json={"model": REFUSED["body"]}),
         client.request("ZZZ", f"/{REFUSED['path']}", headers=good),
+        *secrets_and_questions_asked_badly(client, good),
+    ]
+
+
+def secrets_and_questions_asked_badly(client: httpx.Client, good: dict[str, str]) -> list[httpx.Response]:
+    """Secrets under odd names and with odd values; models that are not there, that refuse and that die."""
+    value, name, question = REFUSED["value"], REFUSED["name"], REFUSED["question"]
+    secrets = (("hub", f"{value}\n"), (name, value))
+    asked = (
+        (REFUSED["model"], question),
+        ("toy/base", f"refuse {question}"),
+        ("toy/base", f"die {question}"),
+    )
+    return [
+        *(client.put(f"/secrets/{odd}", headers=good, json={"value": told}) for odd, told in secrets),
+        *(client.post("/generate", headers=good, json={"model": m, "prompt": said}) for m, said in asked),
     ]
 
 
@@ -123,9 +150,13 @@ def lived_through(house: House, client: httpx.Client, key: str) -> list[str]:
     dataset = client.post("/datasets", headers=good, content=rows).json()["id"]
     client.post("/webhooks", headers=good, json={"url": f"http://127.0.0.1:1/{ACCEPTED['hook']}"})
 
-    def submitted(toy: str, model: str = "toy/base", **headers: str) -> str:
+    for value in (STORED["replaced"], STORED["stored"]):
+        assert client.put("/secrets/hub", headers=good, json={"value": value}).is_success
+
+    def submitted(toy: str, model: str = "toy/base", token: str | None = None, **headers: str) -> str:
         metadata = {"toy": toy, "note": ACCEPTED["note"]}
         spec = {"model": model, "dataset": dataset, "metadata": metadata}
+        spec |= {"hub_token": {"secret": token}} if token else {}
         made = client.post("/jobs", headers={**good, **headers}, json=spec)
         assert made.status_code == 201, made.text
         return str(made.json()["id"])
@@ -140,16 +171,28 @@ def lived_through(house: House, client: httpx.Client, key: str) -> list[str]:
     kill(house.runner(house.processes[0]))
     until(lambda: "run.lost" in client.get(f"/jobs/{slow}/events", headers=good).text, 20)
     client.post(f"/jobs/{slow}/cancel", headers=good)
-    fails, fetched = submitted("steps=5 fail=2"), submitted("steps=1", model="org/name")
+    fails, fetched = submitted("steps=5 fail=2"), submitted("steps=1", "org/name", token="hub")
     until(lambda: ended(fails), 40)
     until(lambda: "model" in client.get(f"/jobs/{fetched}/events", headers=good).text, 40)
     shown = [client.get(f"/jobs/{job}/{what}", headers=good).text
              for job in (well, slow, fails, fetched) for what in ("events", "log")]  # fmt: skip
-    return [seen, *shown]
+    return [seen, *shown, *said_by_the_child(client, good), client.get("/secrets", headers=good).text]
+
+
+def said_by_the_child(client: httpx.Client, good: dict[str, str]) -> list[str]:
+    """What the process that holds a model can see, asked on each surface, and who it is said to be."""
+    prompt = f"environ {REFUSED['question']}"
+    native = {"model": "toy/base", "prompt": prompt}
+    chat = {"model": "toy/base", "messages": [{"role": "user", "content": prompt}]}
+    asked = [("/generate", native), ("/v1/completions", native), ("/v1/chat/completions", chat)]
+    answers = [client.post(path, headers=good, json={**body, "stream": stream})
+               for path, body in asked for stream in (False, True)]  # fmt: skip
+    assert all("PATH" in one.text for one in answers), [one.text for one in answers]
+    return [*(one.text for one in answers), client.get("/workers", headers=good).text]
 
 
 def in_columns(engine: Engine, canaries: dict[str, str]) -> set[tuple[str, str, str]]:
-    """Every column of every table that holds a canary, with its name."""
+    """Every column of every table that holds a canary, with its name; of bytes, as they are and as text."""
     columns = text(
         "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'public'"
     )
@@ -157,8 +200,11 @@ def in_columns(engine: Engine, canaries: dict[str, str]) -> set[tuple[str, str, 
     with engine.connect() as line:
         for table, column in line.execute(columns).all():
             for name, value in canaries.items():
-                holds = text(f'SELECT 1 FROM "{table}" WHERE position(:v IN "{column}"::text) > 0 LIMIT 1')
-                if line.execute(holds, {"v": value}).first():
+                holds = text(
+                    f'SELECT 1 FROM "{table}" WHERE position(:v IN "{column}"::text) > 0'
+                    f' OR position(:hex IN "{column}"::text) > 0 LIMIT 1'
+                )
+                if line.execute(holds, {"v": value, "hex": value.encode().hex()}).first():
                     found.add((table, column, name))
     return found
 
@@ -172,6 +218,7 @@ def test_no_canary_is_found_where_it_does_not_belong(
     house.environ |= {"ALLOWED_MODELS": "toy/*,org/*", "WEBHOOK_ALLOW": "127.0.0.1"}
     house.start("worker", **QUICK)
     house.start("worker.reconcile")
+    house.start("worker.generate", GENERATOR=json.dumps(SPEAKER), GENERATE_DEVICE="cpu")
     well, key = api_of(), key_of(house)
     dead = {"REDIS_URL": f"redis://:{DEAD_REDIS}@127.0.0.1:1/0", "S3_ENDPOINT_URL": "http://127.0.0.1:1"}
     ill = api_of(STORAGE_URL="s3://bucket", **dead)
@@ -197,7 +244,11 @@ def test_no_canary_is_found_where_it_does_not_belong(
     # Then no canary stands in what was printed, answered or shown, and in a column only where it is meant to
     password = house.engine.url.password or ""
     secrets = {**HELD, "key": key, "dsn": password, "dead dsn": DEAD_DSN, "dead redis": DEAD_REDIS}
-    everything = {**secrets, **REFUSED, **ACCEPTED}
+    with house.engine.connect() as line:  # by which the api is let in to who answers
+        secrets["generation"] = line.execute(
+            text("SELECT token FROM workers WHERE kind = 'generate'")
+        ).scalar_one()
+    everything = {**secrets, **REFUSED, **ACCEPTED, **STORED}
     told = {
         "logs": house.logs(),
         "refusals": "\n".join(one.text for one in answers if one.is_error),
@@ -209,6 +260,8 @@ def test_no_canary_is_found_where_it_does_not_belong(
     assert spoken == set()
     assert len(house.logs()) > 2000  # there was something to search
     assert in_columns(house.engine, everything) == KEPT
+    assert f"Bearer {STORED['stored']}" in hub.tokens  # it was there to be found, and of use
+    assert f"Bearer {STORED['replaced']}" not in hub.tokens
 
 
 def test_the_environment_of_a_runner_holds_no_canary(house: House) -> None:

@@ -24,6 +24,7 @@ from tests.standalone.processes import ROOT, eventually
 
 TOY = {
     "RUNNER": json.dumps([sys.executable, str(ROOT / "tests" / "toy_runner.py")]),
+    "GENERATOR": json.dumps([sys.executable, str(ROOT / "tests" / "toy_speaker.py")]),
     "RECONCILE_SECONDS": "0.5",
     "WEBHOOK_ALLOW": "example.org",
 }
@@ -161,9 +162,7 @@ OWN: dict[str, dict[str, Callable[[Reader], str]]] = {
     "DELETE /secrets/{name}": {"HUB_TOKEN": lambda reader: reader.run(SECRET, HUB_TOKEN="made-up")},
     "DELETE /session": {"LOGIN": lambda reader: reader.run(LOGIN)},
 }
-# A toy's weights answer nothing: run by tests/e2e/test_command_line.py.
-OF_REAL_MODELS = {"POST /generate"}
-API = [one for one in examples("docs/api.md", "sh") if one.heading not in OF_REAL_MODELS]
+API = examples("docs/api.md", "sh")
 LOGIN, SECRET = (
     next(one.code for one in API if one.heading == heading)
     for heading in ("POST /session", "PUT /secrets/{name}")
@@ -196,13 +195,14 @@ def test_the_pages_for_beginners_run(reader: Reader, page: str) -> None:
     # What ends a job gets one that can be ended; all others one that has succeeded.
     lines = []
     for line in code.replace("\\\n", "").splitlines():
-        if "/generate" in line:  # of real models, as above
-            continue
         verb = next((verb for verb in ENDING if f"job_…/{verb}" in line), None)
         lines.append(line.replace("job_…", ENDING[verb](reader) if verb else reader.ended))
     said = reader.run("mkdir -p .venv/bin; touch .venv/bin/activate\n" + "\n".join(lines))
     assert (reader.folder / "adapter" / "adapter_config.json").is_file()
     assert "ds_" in said
+    if page == "README.md":  # base and tuned model, side by side
+        asked = re.findall(r'"model":"([^"]+)","template":"\w+","text":"I am a toy."', said)
+        assert asked == ["neftune/demo-base", reader.ended]
 
 
 @pytest.mark.long  # tests/client runs each command
@@ -215,6 +215,10 @@ def test_the_command_line_runs_as_its_page_says(reader: Reader) -> None:
     assert (reader.folder / "fruit" / "adapter" / "adapter_config.json").is_file()
     table = [line.split("\t") for line in said["Several strengths of noise"].splitlines() if "\t" in line]
     assert [line[:2] for line in table] == [["0", "2/2"], ["5", "2/2"], ["10", "2/2"]]
+    said_of_it = said["Asking what was made"].splitlines()
+    assert [line for line in said_of_it if "a toy" not in line][1:] == ["--- neftune/demo-base"]
+    assert len(said_of_it) == 6
+    assert re.fullmatch(r"nft_\S+\n", (reader.folder / "key.txt").read_text())
     messages = [json.loads(line) for line in (reader.folder / "messages.jsonl").read_text().splitlines()]
     assert messages[-1]["data"]["status"] == "succeeded"
     listed = {one["name"] for one in reader.ask("GET", "/jobs?tag=fruit")["items"]}
