@@ -1,33 +1,44 @@
 """Runs a model's own chat template, which is a program from strangers, in a sandbox.
 
 The environment is the one the templates are written for (transformers'). Beyond its immutable sandbox, what
-could fill memory in one call is taken away, and a rendering may take two seconds of CPU. The sandbox is one
-layer: a chat template is rendered in the runner or in a limited child, never in the api.
+could fill memory in one call is taken away, and a rendering may take two seconds of CPU and 256 MB of memory.
+The sandbox is one layer: a chat template is rendered in the runner or in a limited child, never in the api.
+What never comes back from native code (``==`` on lists that hold one another) only the process's own limits
+end.
 """
 
 import json
+import resource
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
+from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
+from jinja2 import Environment, nodes, pass_environment
 from jinja2 import TemplateError as JinjaError
-from jinja2 import nodes
 from jinja2.exceptions import SecurityError
 from jinja2.ext import Extension, loopcontrols
+from jinja2.filters import make_attrgetter
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from neftune_core.errors import TemplateError
 
 CPU_SECONDS = 2.0
+MEMORY_BYTES = 256 * 1024**2
 MAX_SOURCE = 512 * 1024
 MAX_TEXT = 16 * 1024**2
 _MAX_REPEATED = 100_000
 _PADDING = frozenset(("center", "ljust", "rjust", "zfill", "expandtabs", "format", "format_map"))
+_STATM = Path("/proc/self/statm")
+_FAULTS = (
+    *(TypeError, ValueError, ArithmeticError, LookupError, AttributeError),
+    *(RecursionError, MemoryError),
+)
 _THE_DAY = "26 Jul 2024"  # what templates fall back to; a run resumed tomorrow must see the same tokens
 
 
@@ -69,19 +80,20 @@ class ChatTemplate:
             raise TemplateError("The model's chat template is too large.")
         self.source = source
         try:
-            self._template = _environment().from_string(source)
-        except (JinjaError, RecursionError) as error:
+            with _limits():  # what is constant is worked out here already
+                self._template = _environment().from_string(source)
+        except (JinjaError, RecursionError, MemoryError) as error:
             raise TemplateError(f"The model's chat template can't be read: {type(error).__name__}.") from None
 
     def text(self, variables: Mapping[str, Any]) -> str:
         """Render it."""
         try:
-            with _cpu_limit(CPU_SECONDS):
+            with _limits():
                 text = "".join(_limited(self._template.generate(**variables)))
         except JinjaError as error:
             told = str(error).splitlines()[0][:200] if isinstance(error, _Raised) else type(error).__name__
             raise TemplateError(f"The chat template can't render this row: {told}") from None
-        except (TypeError, ValueError, ArithmeticError, LookupError, AttributeError, RecursionError) as error:
+        except _FAULTS as error:
             raise TemplateError(f"The chat template can't render this row: {type(error).__name__}") from None
         return text
 
@@ -103,6 +115,7 @@ def _environment() -> _Sandbox:
         del made.filters[name]
     made.filters["tojson"] = _to_json
     made.filters["indent"] = _indent
+    made.filters["sum"] = _sum
     made.globals["raise_exception"] = _raise
     made.globals["strftime_now"] = lambda _format: _THE_DAY
     return made
@@ -125,6 +138,14 @@ def _to_json(
     )
 
 
+@pass_environment
+def _sum(environment: Environment, values: Iterable[Any], attribute: Any = None, start: Any = 0) -> Any:
+    """Add up as Jinja does, but one by one, so that it can be stopped."""
+    for value in values if attribute is None else map(make_attrgetter(environment, attribute), values):
+        start = start + value  # not in place: a list that is given must not grow
+    return start
+
+
 def _indent(text: str, width: int = 4, first: bool = False, blank: bool = False) -> str:
     padding = " " * max(0, min(int(width), 64))
     lines = str(text).split("\n")
@@ -143,8 +164,11 @@ def _limited(pieces: Iterator[str]) -> Iterator[str]:
 
 
 @contextmanager
-def _cpu_limit(seconds: float) -> Iterator[None]:
-    """Stop Python code that runs on and on. Signals reach only the main thread; elsewhere nothing is done."""
+def _limits() -> Iterator[None]:
+    """Stop what runs on and on or takes all memory. Elsewhere than in the main thread nothing is done.
+
+    Memory is bounded for the whole process meanwhile, above what it has already.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -152,10 +176,23 @@ def _cpu_limit(seconds: float) -> Iterator[None]:
     def stop(_number: int, _frame: FrameType | None) -> NoReturn:
         raise TemplateError("The chat template takes too long.")
 
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (_with_room(soft), hard))
     before = signal.signal(signal.SIGVTALRM, stop)
-    signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
+    signal.setitimer(signal.ITIMER_VIRTUAL, CPU_SECONDS)
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         signal.signal(signal.SIGVTALRM, before)
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+def _with_room(limit: int) -> int:
+    """Lower a limit to what this process has, and some more; where that is not told, leave it."""
+    try:
+        pages = int(_STATM.read_bytes().split()[0])
+    except OSError:
+        return limit
+    wanted = pages * resource.getpagesize() + MEMORY_BYTES
+    return wanted if limit == resource.RLIM_INFINITY else min(limit, wanted)

@@ -1,6 +1,10 @@
+import mmap
+import resource
+
 import jinja2
 import pytest
 
+from neftune_core import prompts_jinja
 from neftune_core.errors import TemplateError
 from neftune_core.prompts import (
     ALPACA_WITH_INPUT,
@@ -318,6 +322,62 @@ def test_tool_turns_render_with_and_without_the_templates_help(tmp_path, made, t
 def test_a_template_that_can_not_render_a_row_says_so(template, row):
     with pytest.raises(TemplateError):
         render(row, "chat", Tokenizer(template))
+
+
+GROWING = "{% set ns = namespace(x='a' * 100000) %}{% for _ in range(14) %}{% set ns.x = OP %}{% endfor %}ok"
+DEEP = "{% set ns = namespace(x=[0]) %}{% for _ in range(60) %}{% set ns.x = [ns.x, ns.x] %}{% endfor %}"
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ 'x' * 10 ** 10 }}",
+        "{{ (('x' * 100000) * 100000) * 100000 }}",
+        "{{ 'x' * (10 ** 10 * true) }}",
+        "{{ (range(99999) | list) * 99999 }}",
+        GROWING.replace("OP", "ns.x ~ ns.x"),
+        GROWING.replace("OP", "ns.x + ns.x"),
+        "{{ (['x' * 100000] * 99999) | join | length }}",
+        "{{ ('x' * 99999).join('y' * 99999) | length }}",
+        "{{ ('x' * 99999) | replace('x', 'y' * 99999) | length }}",
+        "{{ ('x' * 99999).replace('x', 'y' * 99999) | length }}",
+        "{{ ('x' * 99999).encode().ljust(2000000000) | length }}",
+        "{% set y %}{% for _ in range(9999) %}{{ 'x' * 99999 }}{% endfor %}{% endset %}{{ y | length }}",
+        "{{ [1] | batch(500000000, 0) | list | length }}",  # worked out when it is read
+        "{{ [1] | slice(9999999) | list | length }}",
+        "{{ range(10 ** 9) | list | length }}",
+        "{% set ns = namespace(x=10) %}{% for _ in range(40) %}{% set ns.x = ns.x ** 64 %}{% endfor %}ok",
+        "{{ ([[0] * 1000] * 99999) | sum(start=[]) | length }}",
+        DEEP + "{{ ns.x | tojson | length }}",
+        DEEP + "{{ ns.x | string | length }}",
+        "{{ lipsum(10 ** 9) | length }}",
+    ],
+)
+def test_a_template_that_takes_all_memory_or_time_is_stopped(template, monkeypatch):
+    monkeypatch.setattr(prompts_jinja, "CPU_SECONDS", 0.3)
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    with pytest.raises(TemplateError):
+        render(TWO, "chat", Tokenizer(template))
+    assert resource.getrlimit(resource.RLIMIT_AS) == before
+
+
+def test_what_the_process_has_already_is_left_to_it():
+    held = mmap.mmap(-1, 2 * prompts_jinja.MEMORY_BYTES)  # never touched, so it takes nothing but room
+    assert trained(render(TWO, "chat", Tokenizer(CHATML)))
+    held.close()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "{{ [1, 2] | sum }}",
+        "{{ [{'n': 1}, {'n': 2}] | sum(attribute='n') }}",
+        "{{ [1] | sum(start=2) }}",
+        "{% set a = [] %}{% set b = [[1]] | sum(start=a) %}{{ 3 if b | length > a | length }}",
+    ],
+)
+def test_a_template_can_add_up(given):
+    assert prompts_jinja.ChatTemplate(given).text({}) == "3"
 
 
 def test_the_same_text_tomorrow():

@@ -18,6 +18,14 @@ from tests.core.tiny import Never, Notebook, make_base, make_rows, make_spec
 
 DEMO = Path("standalone/models/neftune/demo-base")
 HANG = "{% for a in range(100000) %}{% for b in range(100000) %}{% set c = a %}{% endfor %}{% endfor %}"
+GROW = (
+    "{% set ns = namespace(x='a' * 99999) %}{% for a in range(15) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}"
+)
+# Comparing never leaves native code, so nothing within the process can stop it.
+NATIVE = (
+    "{% set ns = namespace(x=[0], y=[0]) %}{% for a in range(60) %}{% set ns.x = [ns.x, ns.x] %}"
+    "{% set ns.y = [ns.y, ns.y] %}{% endfor %}{{ ns.x == ns.y }}"
+)
 
 
 @pytest.fixture(scope="module")
@@ -174,17 +182,21 @@ def test_a_token_that_only_the_configuration_calls_special_is_one_as_in_the_run(
     assert light.examples[0].ids[-1] == 261  # of this tokenizer's letters none
 
 
-def test_a_template_that_never_ends_costs_a_fault_and_no_more(tiny: Path, tmp_path: Path) -> None:
-    model = model_with(tmp_path / "model", tiny, chat_template=HANG)
+@pytest.mark.parametrize("template", [HANG, GROW])
+def test_a_template_that_never_ends_costs_a_fault_and_no_more(
+    tiny: Path, tmp_path: Path, template: str
+) -> None:
+    model = model_with(tmp_path / "model", tiny, chat_template=template)
     told = readout.preview(written(tmp_path / "rows", make_rows(1)), model, TrainingSpec(), 1)
     assert told["rows"][0]["fault"]["code"] == "template_error"
 
 
+@pytest.mark.parametrize("template", [HANG, NATIVE])
 def test_what_takes_too_much_of_the_child_is_refused(
-    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, template: str
 ) -> None:
     monkeypatch.setattr(readout, "CPU_SECONDS", 1)
-    model = model_with(tmp_path / "model", tiny, chat_template=HANG)
+    model = model_with(tmp_path / "model", tiny, chat_template=template)
     with pytest.raises(DatasetError, match="more time or memory"):
         readout.preview(written(tmp_path / "rows", make_rows(3)), model, TrainingSpec(), 3)
 
