@@ -113,7 +113,7 @@ def _welcome(service: Service, home: Home, settings: StandaloneSettings, console
     key_file = home.path / "secrets" / "api-key"
     lines = [
         "",
-        f"  {service.url}/docs#key={service.api_key}",
+        f"  {service.url}/docs",
         "",
         "  Next, in another terminal: `neftune` finds it by itself (docs/cli.md); for everything else",
         f"    export NEFTUNE_URL={service.url} NEFTUNE_API_KEY={service.api_key}",

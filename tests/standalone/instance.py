@@ -15,7 +15,7 @@ import psutil
 from standalone.address import free_port
 from tests.standalone.processes import commands, eventually, start
 
-LINK = re.compile(r"^ +(http://\S+)/docs#key=(\S+)$", re.MULTILINE)
+WELCOME = re.compile(r"^ +export NEFTUNE_URL=(http://\S+) NEFTUNE_API_KEY=(\S+)$", re.MULTILINE)
 
 
 class Instance:
@@ -33,15 +33,15 @@ class Instance:
         return self._output.read_text()
 
     def ready(self, timeout_s: float = 90) -> "Instance":
-        """Wait for the link in the terminal."""
-        done = eventually(lambda: LINK.search(self.said()) or self.process.poll() is not None, timeout_s)
+        """Wait for the welcome in the terminal."""
+        done = eventually(lambda: WELCOME.search(self.said()) or self.process.poll() is not None, timeout_s)
         assert done, self.said()
         assert self.process.poll() is None, self.said()
         return self
 
     @property
     def key(self) -> str:
-        found = LINK.search(self.said())
+        found = WELCOME.search(self.said())
         assert found, self.said()
         return found[2]
 
