@@ -19,7 +19,9 @@ from neftune_store.db import unit_of_work
 from neftune_store.errors import DatabaseUnavailable
 from neftune_store.runs import add_event, write_metrics
 from tests.api.live_api import Service, claim, make_settings, running, submit
+from tests.api.openai_sdk import key_of
 from tests.api.test_stream import cancel, messages, read_all
+from tests.worker_house import until
 
 LONG = "x" * 50_000
 
@@ -211,6 +213,21 @@ def test_a_database_that_goes_away_ends_the_line_and_not_the_next_one(
             assert until_step(again, 1) == [1]
             write(alone, claimed, 2)
             assert until_step(again, 2) == [2]
+
+
+def test_who_leaves_takes_nobody_else_along(alone: Service) -> None:
+    feeds = alone.server.config.app.state.feeds  # type: ignore[union-attr]  # our app
+    with alone.client() as client, alone.client(key_of(client)) as second:
+        job = submit(client)
+        claimed = claim(alone, job)
+        with following(client, job) as staying:
+            with following(second, job) as leaving:
+                next(staying), next(leaving)
+                [(followed, _)] = feeds._open.values()
+            until(lambda: followed.followers == 1 or None)
+            write(alone, claimed, 1)
+            assert until_step(staying, 1) == [1]
+        cancel(client, job)
 
 
 def test_who_follows_is_forgotten_when_he_leaves(alone: Service) -> None:

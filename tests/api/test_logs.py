@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
+from sqlalchemy import text as sql
 
 from neftune_store.claims import Claim
 from neftune_store.db import unit_of_work
@@ -88,6 +89,31 @@ def test_a_follower_hears_what_is_printed_over_attempts_until_the_end(
     # and from then on the log is the one that was stored
     assert Follower(client, job["id"]).ended()
     assert client.get(f"/jobs/{job['id']}/log").text == "whole\n"
+
+
+def test_what_is_printed_with_the_end_comes_whole_however_much(
+    service: Service, client: httpx.Client
+) -> None:
+    # Given somebody who follows the second attempt
+    job = submit(client)
+    first = claim(service, job)
+    with unit_of_work(service.engine) as session:
+        give_back(session, first, "drained")
+    end_rest(service.engine, job["id"])
+    second = claim(service, job)
+    follower = Follower(client, job["id"])
+    # When more than is read at once comes in one moment with the end
+    late = "INSERT INTO log_parts (job_id, fence, number, said) VALUES (:job, :fence, :number, :said)"
+    with unit_of_work(service.engine) as session:
+        for number in range(1, KEPT_PARTS + 1):
+            told = {"job": job["id"], "fence": first.fence, "number": number, "said": f"early {number}\n"}
+            session.execute(sql(late), told)
+            add_part(session, second, number, f"late {number}\n")
+        settle_failed(session, second, "nan_loss", "x")
+    # Then nothing of it is missing
+    assert follower.ended()
+    lines = [f"{when} {number}" for when in ("early", "late") for number in range(1, KEPT_PARTS + 1)]
+    assert [line for line in follower.heard.splitlines() if line[:1] in {"e", "l"}] == lines
 
 
 def test_a_follower_that_leaves_gives_its_place_back(
