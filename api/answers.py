@@ -1,4 +1,4 @@
-"""An order on its way: handed in, heard until all is said, given up when the client hangs up.
+"""An order on its way: handed in, heard until all is said, given up when the client or its key is gone.
 
 The first word decides the status, so nothing is sent before it. Knows nothing of how answers look.
 """
@@ -19,6 +19,7 @@ from api.refusals import (
     GenerationOutOfMemory,
     GenerationRefused,
 )
+from api.stream import Slot, StreamSlots
 from neftune_core.generation_lines import Done, Failed, Order, Question, Said, Wait
 from neftune_core.spec_faults import Fault
 
@@ -31,11 +32,13 @@ _OURS: dict[str, Callable[[str], ApiError]] = {
 }
 
 
-class Answers:
-    """What is said to an order, from its first word on."""
+class Answers(Slot):
+    """What is said to an order, from its first word on; over when its key opens nothing any more."""
 
-    def __init__(self, line: Line, questions: int) -> None:
+    def __init__(self, line: Line, questions: int, slots: StreamSlots, key_id: str) -> None:
         self._line, self._questions = line, questions
+        self._slots, self._key_id = slots, key_id
+        slots.take(key_id, self)
         self._said = line.said()
         self._first: Said | None = None
 
@@ -65,14 +68,17 @@ class Answers:
     def close(self) -> None:
         """Hang up."""
         self._line.close()
+        self._slots.give_back(self._key_id, self)
 
 
 async def begun(request: Request, questions: list[Question]) -> Answers:
     """Hand an order in and wait for the first word, as long as the client listens."""
 
+    state, key_id = request.app.state, request.state.principal.key_id
+
     async def begin() -> Answers:
-        line = await ask(request.app.state.database, Order(tuple(questions)))
-        answers = Answers(line, len(questions))
+        line = await ask(state.database, Order(tuple(questions)))
+        answers = Answers(line, len(questions), state.answer_slots, key_id)
         try:
             await answers.begin()
         except BaseException:

@@ -1,9 +1,10 @@
-"""What is done about keys beside the requests: their last use is written down, and streams of dead keys end.
+"""What is done about keys beside the requests: their last use is written down, and what they hold open ends.
 
 No request waits for it. The database may be away: uses are then written later, and streams go on as they can.
 """
 
 import asyncio
+from collections.abc import Sequence
 
 import structlog
 
@@ -21,9 +22,9 @@ LOOK_S = 2.0
 class Keeper:
     """Looks every two seconds, and asks the database only if there is something to ask."""
 
-    def __init__(self, database: Database, slots: StreamSlots, wakeups: Wakeups) -> None:
+    def __init__(self, database: Database, slots: Sequence[StreamSlots], wakeups: Wakeups) -> None:
         self._database = database
-        self._slots = slots
+        self._slots = slots  # of all that lasts
         self._wakeups = wakeups
         self._used: set[str] = set()
 
@@ -51,8 +52,9 @@ class Keeper:
             except BaseException:
                 self._used |= used
                 raise
-        if open_for := self._slots.keys():
+        if open_for := set[str]().union(*(slots.keys() for slots in self._slots)):
             good: set[str] = await self._database.ask(lambda tx: KeyLedger(tx).still_good(open_for))
             if dead := open_for - good:
-                self._slots.close(dead)
+                for slots in self._slots:
+                    slots.close(dead)
                 self._wakeups.wake_all()

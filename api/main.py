@@ -143,7 +143,8 @@ def _equip(app: FastAPI, settings: ApiSettings, engine: Engine) -> None:
     state.rates = Rates(settings.rate_per_minute)
     state.wakeups = Wakeups()
     state.stream_slots = stream.StreamSlots(settings.sse_per_key)
-    state.keeper = Keeper(state.database, state.stream_slots, state.wakeups)
+    state.answer_slots = stream.StreamSlots(None)  # the queue of who answers bounds them
+    state.keeper = Keeper(state.database, [state.stream_slots, state.answer_slots], state.wakeups)
     state.uploads = datasets.UploadSlots(settings.uploads_at_once)
     state.readouts = readouts.ReadoutSlots()
 

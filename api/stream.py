@@ -48,8 +48,8 @@ class Slot:
 class StreamSlots:
     """The streams that each key holds open in this process."""
 
-    def __init__(self, per_key: int) -> None:
-        self._per_key = per_key
+    def __init__(self, per_key: int | None) -> None:
+        self._per_key = per_key  # None: somebody else bounds them
         self._open: defaultdict[str, set[Slot]] = defaultdict(set)
 
     @property
@@ -59,7 +59,7 @@ class StreamSlots:
 
     def take(self, key_id: str, slot: Slot) -> None:
         """Open one more; refuse when it is one too many."""
-        if len(self._open.get(key_id, ())) >= self._per_key:
+        if self._per_key is not None and len(self._open.get(key_id, ())) >= self._per_key:
             raise TooManyStreams(self._per_key)
         self._open[key_id].add(slot)
 
@@ -76,7 +76,7 @@ class StreamSlots:
     def close(self, key_ids: Iterable[str]) -> None:
         """Have the streams of these keys end."""
         for key_id in key_ids:
-            for slot in self._open.get(key_id, ()):
+            for slot in list(self._open.get(key_id, ())):  # some give themselves back
                 slot.close()
 
 

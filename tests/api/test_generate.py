@@ -395,6 +395,28 @@ def test_a_client_that_hangs_up_ends_the_answer(
         assert generator.gone.wait(10)
 
 
+@pytest.mark.parametrize("script", [hold, be_silent])
+def test_an_answer_ends_with_the_key_that_asked(service: Service, client: httpx.Client, script: Any) -> None:
+    # Given an answer that goes on, or a question that waits for its first word
+    made = client.post("/keys", json={"name": "asks", "scopes": ["write"]}).json()
+    said: list[str] = []
+
+    def ask() -> None:
+        with service.client(made["key"]) as asker:
+            said.append(asker.post("/generate", json={**ASK, "stream": True}).text)
+
+    with answering(service, script) as generator:
+        asking = threading.Thread(target=ask)
+        asking.start()
+        assert wait_for(lambda: generator.orders)
+        # When the key is revoked
+        client.delete(f"/keys/{made['id']}")
+        # Then who answers is told to stop, and the client that nothing more comes
+        assert generator.gone.wait(9)
+        asking.join(10)
+    assert "generation_interrupted" in said[0]
+
+
 def wait_for(true: Any, seconds: float = 10) -> bool:
     done = threading.Event()
     for _ in range(int(seconds / 0.02)):

@@ -245,7 +245,7 @@ def test_without_a_database_uses_are_kept_and_streams_left_alone() -> None:
         slots = StreamSlots(5)
         slot = Slot()
         slots.take("key_a", slot)
-        keeper = Keeper(away, slots, Wakeups())
+        keeper = Keeper(away, [slots], Wakeups())
         keeper.note("key_a")
         with pytest.raises(DatabaseUnavailable):
             await keeper.look()
