@@ -31,7 +31,7 @@ _BODY = {
         "content": {"application/json": {"schema": {"$ref": "#/components/schemas/CreateJob"}}},
     }
 }
-_METADATA = re.compile(r"metadata\[(?P<key>[^\]]*)\]")
+_METADATA = re.compile(r"metadata\[(?P<key>.*)\]", re.DOTALL)  # a key may hold brackets of its own
 _FILTER = {
     "parameters": [
         {
@@ -64,6 +64,8 @@ async def metadata(request: Request) -> JobFilter:
                 raise _unfit("metadata", "It should be null, or metadata[key]=value")
         elif (match := _METADATA.fullmatch(name)) is not None:
             wanted[_plain(match["key"], 64)] = _plain(value, 512)
+        elif name.startswith("metadata["):  # passed over, it would list all jobs
+            raise _unfit("metadata", "It should be null, or metadata[key]=value")
     if len(wanted) > 16 or (none and wanted):
         raise _unfit("metadata", "It should name at most 16 pairs, or be null")
     return JobFilter(kind=TRAIN, metadata=wanted if wanted or none else None)

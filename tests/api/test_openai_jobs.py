@@ -245,6 +245,7 @@ def test_jobs_are_found_by_their_metadata(ai: OpenAI) -> None:
     file = put(ai).id
     both = create(ai, file, metadata={"team": "a", "empty": ""}).id
     team = create(ai, file, metadata={"team": "a", "stage": "50% \u00e9"}).id
+    odd = create(ai, file, metadata={"a]b": "c", "x[0]": "1"}).id
     none = create(ai, file).id
 
     def found(query: dict[str, str]) -> list[str]:
@@ -255,6 +256,9 @@ def test_jobs_are_found_by_their_metadata(ai: OpenAI) -> None:
     assert found({"metadata[stage]": "50% \u00e9"}) == [team]
     assert found({"metadata[team]": "b"}) == []
     assert found({"metadata": "null"}) == [none]
+    for key, value in {"a]b": "c", "x[0]": "1"}.items():  # a filter passed over would list all jobs
+        assert [job.id for job in ai.fine_tuning.jobs.list(metadata={key: value})] == [odd]
+        assert [job.id for job in ai.fine_tuning.jobs.list(metadata={key: "other"})] == []
     assert [job.id for job in ai.fine_tuning.jobs.list(metadata={"team": "a"})] == [team, both]
 
 
@@ -266,6 +270,7 @@ def test_jobs_are_found_by_their_metadata(ai: OpenAI) -> None:
         {"metadata[" + "k" * 65 + "]": "x"},
         {"metadata[k]": "\x00"},
         {"metadata": "null", "metadata[k]": "v"},
+        {"metadata[k": "v"},
         {f"metadata[{number}]": "v" for number in range(17)},
         {"limit": "0"},
         {"limit": "201"},
