@@ -119,6 +119,20 @@ def test_with_one_worker_projects_take_turns(engine: Engine) -> None:
     assert served == [crowd.project_id, single.project_id] * 2
 
 
+def test_what_a_project_runs_now_goes_before_when_it_was_served(engine: Engine) -> None:
+    # Given a project that runs a job, and one that was served later and runs none
+    busy, idle = make_dataset(engine), make_dataset(engine)
+    make_job(engine, dataset=busy)
+    make_claim(engine)
+    make_job(engine, dataset=idle)
+    settle(engine, make_claim(engine), Status.SUCCEEDED)
+    # When both have a job that waits, the first one the older
+    make_job(engine, dataset=busy)
+    next_one = make_job(engine, dataset=idle)
+    # Then it is the turn of the one that runs none
+    assert make_claim(engine).job_id == next_one.id
+
+
 def test_a_paused_or_resting_job_is_not_claimed(engine: Engine) -> None:
     make_job(engine, status=Status.PAUSED)
     resting = make_job(engine)
