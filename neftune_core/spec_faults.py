@@ -26,6 +26,10 @@ _WORDS = (
     (re.compile(r"^(Dictionary|Tuple|String)"), "It"),
     (re.compile(r" after validation, not .*$"), ""),
     (re.compile(r"^Input should"), "It should"),
+    (re.compile(r"^Value error, must"), "It must"),  # what our own checks say goes without saying so
+    (re.compile(r"^Value error, "), ""),
+    (re.compile(r" be None$"), " be null"),  # as JSON calls them
+    (re.compile(r" be False$"), " be false"),
     (re.compile(r"a object"), "an object"),
 )
 

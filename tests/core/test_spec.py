@@ -1,8 +1,9 @@
 import json
 import math
+from typing import Literal
 
 import pytest
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError, field_validator
 
 from neftune_core import strict_json
 from neftune_core.spec import JobSpec
@@ -220,6 +221,25 @@ def test_a_missing_field_is_named(missing):
 def test_where_several_kinds_are_fine_all_are_named(fields, words):
     (fault,) = faults(**fields)
     assert all(word in fault.msg for word in words)
+
+
+def test_faults_are_told_in_words_of_json_and_not_of_python():
+    class Body(BaseModel):
+        nothing: None = None
+        never: Literal[False] = False
+        odd: int = 1
+
+        @field_validator("odd")
+        @classmethod
+        def _odd(cls, given):
+            if given % 2 == 0:
+                raise ValueError("must be odd")
+            return given
+
+    with pytest.raises(ValidationError) as caught:
+        Body.model_validate({"nothing": [], "never": True, "odd": 2})
+    told = [fault.msg for fault in faults_of(caught.value, Body)]
+    assert told == ["It should be null", "It should be false", "It must be odd"]
 
 
 @pytest.mark.parametrize(
