@@ -3,6 +3,7 @@
 import contextlib
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from typing import Annotated
@@ -36,22 +37,28 @@ _UPLOAD_BODY = {
 
 
 class UploadSlots:
-    """How many uploads this process takes at once."""
+    """How many uploads this process takes at once, and of them half for one project.
+
+    A body may come as slowly as a kibibyte a second: whoever sends as many as are taken would keep all
+    others out for days.
+    """
 
     def __init__(self, at_once: int) -> None:
         self._at_once = at_once
-        self._taken = 0
+        self._share = max(at_once // 2, 1)
+        self._taken: Counter[str] = Counter()
 
     @contextlib.contextmanager
-    def one(self) -> Iterator[None]:
-        """Hold a slot, or refuse."""
-        if self._taken >= self._at_once:
+    def one(self, project_id: str) -> Iterator[None]:
+        """Hold a slot for a project, or refuse."""
+        if self._taken.total() >= self._at_once or self._taken[project_id] >= self._share:
             raise TooManyUploads
-        self._taken += 1
+        self._taken[project_id] += 1
         try:
             yield
         finally:
-            self._taken -= 1
+            self._taken[project_id] -= 1
+            self._taken += Counter()  # forgets who holds none
 
 
 @router.post(
@@ -87,7 +94,7 @@ async def upload(
     admit = partial(admitted, state.database, who.project_id)
     intake = Intake(state.blobs, admit, limits, state.upload_threads, state.table_threads)
     with (
-        state.uploads.one(),
+        state.uploads.one(who.project_id),
         UploadCheck(declared=format, limits=limits, spool_dir=state.settings.spool_dir) as check,
     ):
         sealed = await intake.take(

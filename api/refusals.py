@@ -332,7 +332,7 @@ class NoSpace(ApiError):
 
 
 class TooManyUploads(ApiError):
-    """More uploads at once than this process takes."""
+    """More uploads at once than this process takes, or takes of one project."""
 
     code = "too_many_uploads"
 

@@ -27,7 +27,9 @@ class ApiSettings(StoreSettings):
     sse_per_key: int = Field(20, ge=1, description="Live streams one key may hold open.")
     sse_seconds: float = Field(600, gt=0, description="A live stream ends by itself after this long.")
     sse_poll_seconds: float = Field(2, gt=0, description="How often a stream looks without being woken.")
-    uploads_at_once: int = Field(16, ge=1, description="Uploads this process takes at the same time.")
+    uploads_at_once: int = Field(
+        16, ge=1, description="Uploads this process takes at the same time, half of them of one project."
+    )
     upload_min_bytes_per_s: int = Field(1024, ge=0, description="Slower bodies are refused with 408.")
     upload_patience_s: float = Field(30, gt=0, description="Over how long the rate of a body is judged.")
     stalled_reader_s: float = Field(

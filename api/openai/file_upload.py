@@ -75,7 +75,7 @@ async def taken_in(
     admit = partial(admitted, state.database, project_id)
     intake = Intake(state.blobs, admit, limits, state.upload_threads, state.table_threads)
     check = PatientCheck(UploadCheck(declared="auto", limits=limits, spool_dir=state.settings.spool_dir))
-    with state.uploads.one(), check:
+    with state.uploads.one(project_id), check:
         try:
             sealed = await intake.take(blocks, check=check, project_id=project_id, promised=None)
         except DatasetTooLarge:

@@ -151,7 +151,7 @@ async def add_part(request: Request, who: Writer, upload: str) -> OpenAIPart:
     form = form_of(request.headers.get("content-type", ""), chunks, "data")
     key = staging_key()
     try:
-        with state.uploads.one():
+        with state.uploads.one(who.project_id):
             size = await _staged(state.blobs, key, blocks(aiter(form)))
         part: Part = await state.database.ask(
             lambda tx: UploadLedger(tx).add_part(who.project_id, upload, key, size)

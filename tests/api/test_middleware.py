@@ -201,6 +201,24 @@ def test_uploads_at_once_are_bounded(api_database: str, tmp_path: Path) -> None:
         raise AssertionError("the slot was not given back")
 
 
+def test_one_project_holds_no_more_than_half_of_the_uploads(api_database: str, tmp_path: Path) -> None:
+    settings = make_settings(api_database, tmp_path, uploads_at_once=2)
+    with running(settings) as small, small.client() as greedy, small.client() as other:
+        slots = small.server.config.app.state.uploads  # type: ignore[union-attr]  # ours is a FastAPI app
+        lines = ("Host: a", f"Authorization: {greedy.headers['authorization']}", "Content-Length: 1000")
+        with socket.create_connection(("127.0.0.1", small.port), timeout=5) as line:
+            line.sendall(head(*lines, path="/datasets", method="POST") + b"{")
+            until = time.monotonic() + 10
+            while not slots._taken and time.monotonic() < until:
+                time.sleep(0.02)
+            for path, sent in (
+                ("/datasets", {"content": b'{"text": "a"}'}),
+                ("/v1/files", {"files": {"file": b'{"text": "a"}'}, "data": {"purpose": "fine-tune"}}),
+            ):
+                assert greedy.post(path, **sent).status_code == 429
+                assert other.post(path, **sent).status_code in {200, 201}
+
+
 def test_too_many_rows_are_refused(api_database: str, tmp_path: Path) -> None:
     with (
         running(make_settings(api_database, tmp_path, max_dataset_rows=50)) as small,
