@@ -7,6 +7,7 @@ What never comes back from native code (``==`` on lists that hold one another) o
 end.
 """
 
+import gc
 import json
 import resource
 import signal
@@ -167,7 +168,8 @@ def _limited(pieces: Iterator[str]) -> Iterator[str]:
 def _limits() -> Iterator[None]:
     """Stop what runs on and on or takes all memory. Elsewhere than in the main thread nothing is done.
 
-    Memory is bounded for the whole process meanwhile, above what it has already.
+    Memory is bounded for the whole process meanwhile, above what it has already. Garbage of others stays
+    where it is: a signal that comes while it is taken out would be lost in somebody's destructor.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -179,11 +181,17 @@ def _limits() -> Iterator[None]:
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (_with_room(soft), hard))
     before = signal.signal(signal.SIGVTALRM, stop)
-    signal.setitimer(signal.ITIMER_VIRTUAL, CPU_SECONDS)
+    collects = gc.isenabled()
+    gc.disable()
+    signal.setitimer(
+        signal.ITIMER_VIRTUAL, CPU_SECONDS, CPU_SECONDS / 10
+    )  # again, should one be lost all the same
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        if collects:
+            gc.enable()
         signal.signal(signal.SIGVTALRM, before)
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 

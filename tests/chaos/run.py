@@ -20,7 +20,7 @@ from tests.chaos.storm import Storm
 from tests.worker_house import MODEL, ROWS, House
 
 HEAL_SECONDS = 120.0
-LATE_SECONDS = 30.0
+LATE_SECONDS = 90.0
 RECENT = 8  # of these a user cancels, pauses and resumes: older ones have mostly ended
 TOY = "steps=30 sleep=0.03 ckpt=5"
 LAST_STEP = 30

@@ -1,6 +1,7 @@
 """The api's own tests lend a running service; a terminal is what `neftune` writes to."""
 
 import json
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -72,3 +73,8 @@ def neftune(
         return Said(status, out, err)
 
     return ran
+
+
+def heed_ctrl_c() -> None:
+    """Take the signal as in the foreground: what a shell starts in the background ignores it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)

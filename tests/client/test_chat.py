@@ -16,7 +16,7 @@ from neftune_store.db import unit_of_work
 from neftune_store.settling import settle_succeeded
 from tests.api.live_api import MODEL, Service, claim, store_artifact, submit
 from tests.api.live_generator import Generator, answering, saying
-from tests.client.conftest import Neftune
+from tests.client.conftest import Neftune, heed_ctrl_c
 from tests.client.scripted import Answer, Asked, as_json, scripted
 from worker.generation.desk import Ticket
 
@@ -176,7 +176,7 @@ def test_ctrl_c_ends_the_answer_and_the_work_on_it(service: Service, key: str) -
         env = {**os.environ, "NEFTUNE_URL": service.url, "NEFTUNE_API_KEY": key}
         command = [sys.executable, "-m", "neftune_client", "chat", MODEL, "Say 1."]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL}
-        with subprocess.Popen(command, env=env, **pipes) as asking:
+        with subprocess.Popen(command, env=env, preexec_fn=heed_ctrl_c, **pipes) as asking:  # noqa: PLW1509 - one call
             assert asking.stdout is not None
             assert asking.stderr is not None
             assert asking.stdout.read(3) == b"It "

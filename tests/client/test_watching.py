@@ -20,7 +20,7 @@ from neftune_store.runs import write_metrics
 from neftune_store.settling import settle_failed, settle_succeeded
 from tests import factories
 from tests.api.live_api import Service, claim, spec, upload
-from tests.client.conftest import Neftune
+from tests.client.conftest import Neftune, heed_ctrl_c
 from tests.faults.proxy import before
 
 
@@ -71,11 +71,6 @@ def test_a_network_that_goes_away_while_one_watches_loses_no_point(
     assert seen[-1].data["status"] == "succeeded"
 
 
-def heed_ctrl_c() -> None:
-    """Take the signal as in the foreground of a terminal."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 def test_ctrl_c_leaves_the_job_running_and_says_how_to_come_back(
     service: Service, mine: httpx.Client, key: str
 ) -> None:
@@ -90,7 +85,7 @@ def test_ctrl_c_leaves_the_job_running_and_says_how_to_come_back(
         stdout=pipe,
         stderr=pipe,
         text=True,
-        preexec_fn=heed_ctrl_c,  # noqa: PLW1509 - one call; what a shell starts in the background ignores SIGINT
+        preexec_fn=heed_ctrl_c,  # noqa: PLW1509 - one call, and no lock
     )
     assert watching.stdout is not None
     while "step    3" not in watching.stdout.readline():

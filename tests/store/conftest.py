@@ -6,27 +6,10 @@ import pytest
 from sqlalchemy import Engine, text
 
 from neftune_store.db import make_engine
+from neftune_store.models import Base
 from tests.conftest import create_database, database_named, drop_database
 
-TABLES = [
-    "workers",
-    "audit_events",
-    "logins",
-    "condemned_blobs",
-    "deliveries",
-    "webhooks",
-    "artifacts",
-    "results",
-    "checkpoints",
-    "metric_spans",
-    "metrics",
-    "events",
-    "runs",
-    "idempotency_keys",
-    "jobs",
-    "datasets",
-    "api_keys",
-]
+TABLES = [table.name for table in Base.metadata.sorted_tables if table.name != "projects"]
 # One statement, for foreign keys are checked at its end; TRUNCATE would make new files for every index.
 EMPTY = f"WITH {', '.join(f'd{n} AS (DELETE FROM {t})' for n, t in enumerate(TABLES))} DELETE FROM projects"
 
