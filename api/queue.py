@@ -19,9 +19,9 @@ class WaitingRead(Schema):
     job: str = Field(description="Its id.")
     name: str | None
     model: str
-    priority: int = Field(description="-100 to 100; higher runs earlier.")
+    priority: int = Field(description="-100 to 100; higher runs earlier, within the project.")
     position: int = Field(
-        ge=1, description="1 is next, by priority and age; the fair share may let others pass."
+        ge=1, description="1 is next, among the jobs of all projects, if workers got free now."
     )
     reason: str = Field(description="Why it waits.")
     created_at: datetime

@@ -192,7 +192,9 @@ class ResourcesSpec(Spec):
 
     gpus: Literal["auto"] | Annotated[StrictInt, Field(ge=0, le=1024)] = "auto"
     max_minutes: Annotated[StrictInt, Field(ge=1, le=1_000_000)] | None = None
-    priority: Annotated[StrictInt, Field(ge=-100, le=100, description="Higher runs earlier.")] = 0
+    priority: Annotated[
+        StrictInt, Field(ge=-100, le=100, description="Higher runs earlier, among the project's own jobs.")
+    ] = 0
 
     @model_validator(mode="after")
     def _only_what_is_built(self) -> Self:

@@ -1,9 +1,10 @@
 """Claiming: which queued job is next, and who has it now.
 
 One statement picks and moves the job, so two workers can never both win: ``SKIP LOCKED`` sends the
-second to the next row. Higher priority goes first; among equals the project with fewer running jobs,
-then the one that was served longest ago, then the older job. A project that runs as many jobs as it may is
-passed over.
+second to the next row. Between projects priority counts nothing, or one could keep all others waiting: first
+comes the project that runs fewer jobs, then the one that was served longest ago, then the one whose next job
+is older. Within a project higher priority goes first, then age. A project that runs as many jobs as it may
+is passed over. :mod:`neftune_store.turns` tells places in the queue by the same order.
 """
 
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ from neftune_store.quotas import running_jobs
 _TEXTS = ARRAY(Text())
 # Of each project so many are looked at: as many workers may be claiming at the same instant. One more finds
 # nothing and is rung for again. Their rows are tried one by one: a join would read all jobs there ever were.
+# Whoever finds a project's first job taken at this instant counts it as running (``nth``).
 CLAIMERS = 64
 
 _CLAIM = text(
@@ -30,11 +32,12 @@ _CLAIM = text(
     WITH busy AS (
         SELECT project_id, count(*) AS running FROM jobs WHERE status = 'running' GROUP BY project_id
     ), first AS (
-        SELECT job.id, job.priority, job.created_at, coalesce(busy.running, 0) AS running, project.served_at
+        SELECT job.id, job.nth, job.created_at, coalesce(busy.running, 0) + job.nth AS running,
+            project.served_at
         FROM projects AS project
         LEFT JOIN busy ON busy.project_id = project.id
         CROSS JOIN LATERAL (
-            SELECT id, priority, created_at FROM jobs
+            SELECT id, created_at, row_number() OVER (ORDER BY priority DESC, created_at, id) AS nth FROM jobs
             WHERE project_id = project.id AND status = 'queued' AND intent = 'run'
               AND (run_after IS NULL OR run_after <= clock_timestamp())
             ORDER BY priority DESC, created_at, id
@@ -44,7 +47,7 @@ _CLAIM = text(
           AND (project.max_running IS NULL OR coalesce(busy.running, 0) < project.max_running)
     ), best AS MATERIALIZED (
         SELECT id FROM first
-        ORDER BY priority DESC, running, served_at NULLS FIRST, created_at, id
+        ORDER BY running, nth, served_at NULLS FIRST, created_at, id
     ), chosen AS (
         SELECT job.id
         FROM best CROSS JOIN LATERAL (

@@ -34,6 +34,7 @@ from neftune_store.models import JOB_METADATA, JOB_TAGS, JobRow
 from neftune_store.paging import Page, Place, check_limit, decode_cursor, encode_cursor, page_of
 from neftune_store.quotas import running_limit_reached
 from neftune_store.submit import Origin, submit
+from neftune_store.turns import place_of, sides_of
 
 __all__ = ["Job", "JobFilter", "JobLedger"]
 
@@ -44,6 +45,7 @@ _ROW = select(JobRow).where(JobRow.project_id == _PROJECT, JobRow.id == _ID, Job
 _PRIORITY: BindParameter[int] = bindparam("priority")
 _CREATED_AT: BindParameter[datetime] = bindparam("created_at")
 _BEFORE = select(func.count()).where(
+    JobRow.project_id == _PROJECT,
     JobRow.status == Status.QUEUED,
     or_(
         JobRow.priority > _PRIORITY,
@@ -220,9 +222,9 @@ class JobLedger:
         self._session.execute(hidden)
 
     def queue_position(self, job: Job) -> int | None:
-        """Tell how many queued jobs stand before this one, plus one; ``None`` when it is not queued.
+        """Tell how many queued jobs go before this one, plus one; ``None`` when it is not queued.
 
-        It goes by priority and age alone: the fair share between projects may let others pass.
+        As if workers got free now: jobs that end or come meanwhile, and limits of projects, change it.
         """
         return self.waiting(job)[0]
 
@@ -231,8 +233,8 @@ class JobLedger:
         if job.status != Status.QUEUED:
             return None, None
         mine = {name: getattr(job, name) for name in ("project_id", "priority", "created_at", "id")}
-        place, limit = self._session.execute(_WAITING, mine).one()
-        return 1 + place, limit
+        before, limit = self._session.execute(_WAITING, mine).one()
+        return place_of(job.project_id, 1 + before, sides_of(self._session)), limit
 
     def speeds(self, project_id: str, model: str, method: str, latest: int = 5) -> Sequence[float]:
         """Give the tokens a second of the project's latest jobs that have trained this model so."""

@@ -15,11 +15,12 @@ from neftune_store.lifecycle import Status
 from neftune_store.models import JobRow
 from neftune_store.paging import check_limit
 from neftune_store.quotas import running_limit_reached
+from neftune_store.turns import place_of, sides_of
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A queued job and its place: 1 is next, by priority and age alone."""
+    """A queued job and its place: 1 is next, if workers got free now."""
 
     job: Job
     position: int
@@ -47,18 +48,9 @@ def queue_of(session: Session, project_id: str, limit: int = 50) -> Queue:
         select(func.count()).where(JobRow.project_id == project_id, JobRow.status == Status.RUNNING)
     )
     order = (JobRow.priority.desc(), JobRow.created_at, JobRow.id)
-    places = (
-        select(JobRow.id, func.row_number().over(order_by=order).label("place"))
-        .where(JobRow.status == Status.QUEUED)
-        .subquery()
-    )
-    first = session.execute(
-        select(JobRow, places.c.place)
-        .join(places, places.c.id == JobRow.id)
-        .where(JobRow.project_id == project_id)
-        .order_by(places.c.place)
-        .limit(check_limit(limit))
-    )
-    waiting = [Waiting(job_of(row), place) for row, place in first]
+    mine = select(JobRow).where(JobRow.project_id == project_id, JobRow.status == Status.QUEUED)
+    first = session.scalars(mine.order_by(*order).limit(check_limit(limit)))
+    sides = sides_of(session)
+    waiting = [Waiting(job_of(row), place_of(project_id, nth, sides)) for nth, row in enumerate(first, 1)]
     running_limit = session.scalar(select(running_limit_reached(project_id)))
     return Queue(queued, running or 0, oldest, waiting, running_limit)

@@ -1,5 +1,6 @@
 """Claiming: one winner, a fair order, and a fence that rises."""
 
+import random
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ from neftune_store.db import unit_of_work
 from neftune_store.events import events_after
 from neftune_store.jobs import JobLedger
 from neftune_store.lifecycle import Status
+from neftune_store.queue import queue_of
 from neftune_store.reconcile import reconcile_once
 from neftune_store.runs import runs_of, write_metrics
 from tests.factories import end_rest, expire_lease, make_claim, make_dataset, make_job, settle
@@ -94,6 +96,52 @@ def test_priority_goes_before_age(engine: Engine) -> None:
     urgent = make_job(engine, dataset=dataset, resources={"priority": 5})
     make_job(engine, dataset=dataset, resources={"priority": -5})
     assert make_claim(engine).job_id == urgent.id
+
+
+def test_urgent_jobs_of_one_project_keep_no_other_waiting(engine: Engine) -> None:
+    # Given a project that says all its jobs are urgent, and one that says nothing, later
+    loud, plain = make_dataset(engine), make_dataset(engine)
+    for _ in range(3):
+        make_job(engine, dataset=loud, resources={"priority": 100})
+    quiet = [make_job(engine, dataset=plain).id for _ in range(3)]
+    # Then they take turns
+    claims = [make_claim(engine) for _ in range(6)]
+    assert [claim.project_id for claim in claims] == [loud.project_id, plain.project_id] * 3
+    assert [claim.job_id for claim in claims[1::2]] == quiet
+
+
+def test_claims_at_one_instant_take_turns_too(engine: Engine) -> None:
+    crowd, single = make_dataset(engine), make_dataset(engine)
+    for _ in range(2):
+        make_job(engine, dataset=crowd)
+    alone = make_job(engine, dataset=single)
+    with unit_of_work(engine) as first, unit_of_work(engine) as second:
+        claims = [claim_next(session, "w", 60) for session in (first, second)]
+    assert [claim.project_id for claim in claims if claim] == [crowd.project_id, alone.project_id]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_places_in_the_queue_are_the_order_of_claims(engine: Engine, seed: int) -> None:
+    # Given projects that run some, were served or not, and whose jobs have any priority
+    dice = random.Random(seed)
+    datasets = [make_dataset(engine) for _ in range(4)]
+    for dataset in datasets[:3]:
+        for _ in range(dice.randrange(4)):
+            make_job(engine, dataset=dataset)
+            claim = make_claim(engine)
+            if dice.random() < 0.5:
+                settle(engine, claim, Status.SUCCEEDED)
+    jobs = []
+    for _ in range(14):
+        priority = dice.choice((-1, 0, 0, 7))
+        jobs.append(make_job(engine, dataset=dice.choice(datasets), resources={"priority": priority}))
+    # Then each is told its place, alone and in its project's queue
+    with unit_of_work(engine) as session:
+        places = {job.id: JobLedger(session).queue_position(job) for job in jobs}
+        queues = [queue_of(session, dataset.project_id) for dataset in datasets]
+    assert {one.job.id: one.position for queue in queues for one in queue.first} == places
+    # And so they are claimed
+    assert [places[make_claim(engine).job_id] for _ in jobs] == list(range(1, len(jobs) + 1))
 
 
 def test_a_project_with_many_jobs_does_not_starve_another(engine: Engine) -> None:
