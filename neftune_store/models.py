@@ -20,6 +20,7 @@ from sqlalchemy import (
     MetaData,
     Text,
     UniqueConstraint,
+    false,
     func,
     literal_column,
     text,
@@ -370,6 +371,8 @@ class RecentBodyRow(Base):
     body_sha256: Mapped[str] = mapped_column(primary_key=True)
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"))
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    # A repeated attempt has made the job, and the first one has not come yet.
+    owed: Mapped[bool] = mapped_column(server_default=false())
 
 
 class RunRow(Base):

@@ -1,7 +1,8 @@
 """Creations that a client repeats by itself: equal bodies of one key, close together, are one job.
 
 Some clients repeat a request whose answer was lost, and send nothing by which it could be known again but a
-count of their attempts. So the last job that a key has made of a body is remembered for a minute.
+count of their attempts. So the last job that a key has made of a body is remembered for a minute. Attempts
+may overtake one another: a job that a repeated one has made is owed to the first, and given to it once.
 """
 
 import hashlib
@@ -9,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import delete, func, select, text
+from sqlalchemy import delete, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -34,11 +35,27 @@ def once(session: Session, attempt: Attempt, make: Callable[[], Job]) -> Job:
     The lock makes a repeated attempt wait for the one before, should that be still under way.
     """
     session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _lock_of(attempt)})
-    if attempt.repeated and (known := _made(session, attempt)) is not None:
+    known = _made(session, attempt) if attempt.repeated else _owed(session, attempt)
+    if known is not None:
         return known
     job = make()
     _remember(session, attempt, job)
     return job
+
+
+def _owed(session: Session, attempt: Attempt) -> Job | None:
+    """Give the job that a repeated attempt has made meanwhile. Whoever asks again wants another one."""
+    claimed = (
+        update(RecentBodyRow)
+        .where(
+            RecentBodyRow.api_key_id == attempt.key_id,
+            RecentBodyRow.body_sha256 == attempt.body_sha256,
+            RecentBodyRow.owed,
+        )
+        .values(owed=False)
+    )
+    taken = session.scalar(claimed.returning(RecentBodyRow.job_id))
+    return None if taken is None else _made(session, attempt)
 
 
 def _made(session: Session, attempt: Attempt) -> Job | None:
@@ -64,9 +81,9 @@ def _remember(session: Session, attempt: Attempt, job: Job) -> None:
     )
     session.execute(old)
     new = insert(RecentBodyRow).values(
-        api_key_id=attempt.key_id, body_sha256=attempt.body_sha256, job_id=job.id
+        api_key_id=attempt.key_id, body_sha256=attempt.body_sha256, job_id=job.id, owed=attempt.repeated
     )
-    again = {"job_id": job.id, "created_at": func.clock_timestamp()}
+    again = {"job_id": job.id, "created_at": func.clock_timestamp(), "owed": attempt.repeated}
     session.execute(new.on_conflict_do_update(index_elements=["api_key_id", "body_sha256"], set_=again))
 
 

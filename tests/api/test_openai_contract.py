@@ -196,6 +196,20 @@ def test_only_an_equal_body_of_the_same_key_within_a_minute_is_the_same(
     assert repeated(ai, file, seed=1) != last
 
 
+def test_a_first_attempt_that_comes_in_last_is_given_the_job_once(service: Service, ai: OpenAI) -> None:
+    file = put(ai).id
+    job = repeated(ai, file, seed=3)
+    assert repeated(ai, file, seed=3, count="2") == job
+    assert repeated(ai, file, seed=3, count="0") == job
+    other = repeated(ai, file, seed=3, count="0")
+    assert other != job
+    # and not when it comes a minute later
+    job = repeated(ai, file, seed=4)
+    with service.engine.begin() as line:
+        line.execute(text("UPDATE recent_bodies SET created_at = created_at - interval '61 seconds'"))
+    assert repeated(ai, file, seed=4, count="0") != job
+
+
 def test_a_deleted_job_is_not_given_again(ai: OpenAI, client: httpx.Client) -> None:
     file = put(ai).id
     job = create(ai, file)
@@ -207,19 +221,19 @@ def test_a_deleted_job_is_not_given_again(ai: OpenAI, client: httpx.Client) -> N
 def test_attempts_at_the_same_time_make_one_job(service: Service, ai: OpenAI) -> None:
     file = put(ai).id
     made: list[str] = []
-    start = threading.Barrier(6)
+    start = threading.Barrier(10)
 
     def attempt(number: int) -> None:
         with sdk(service.url, ai.api_key) as mine:
             start.wait(10)
             made.append(repeated(mine, file, str(number), seed=9))
 
-    threads = [threading.Thread(target=attempt, args=(number,)) for number in range(1, 7)]
+    threads = [threading.Thread(target=attempt, args=(number,)) for number in range(10)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(30)
-    assert len(made) == 6
+    assert len(made) == 10
     assert len(set(made)) == 1
     assert len(list(ai.fine_tuning.jobs.list())) == 1
 
