@@ -11,7 +11,8 @@ from typing import Annotated, Any
 from fastapi import Depends, Query, Request
 from sqlalchemy.orm import Session
 
-from api.security import actor, identify, known
+from api.parameters import refuse_unknown
+from api.security import Scope, actor, identify, known
 from neftune_core.failpoint import failpoint
 from neftune_store.artifacts import ArtifactLedger
 from neftune_store.audit import AuditLedger
@@ -22,41 +23,55 @@ from neftune_store.jobs import Job, JobLedger
 from neftune_store.projects import Principal
 
 
+async def admit(request: Request, scope: Scope, *, or_operator: bool = False) -> Principal:
+    """Admit who may ask this, if they ask for nothing that isn't there."""
+    who = await identify(request, scope, or_operator=or_operator)
+    refuse_unknown(request)
+    return who
+
+
+async def anybody(request: Request) -> Principal:
+    """Admit any good key, and any login."""
+    who = await known(request)
+    refuse_unknown(request)
+    return who
+
+
 async def reader(request: Request) -> Principal:
     """Admit a key that may read."""
-    return await identify(request, "read")
+    return await admit(request, "read")
 
 
 async def writer(request: Request) -> Principal:
     """Admit a key that may write."""
-    return await identify(request, "write")
+    return await admit(request, "write")
 
 
 async def admin(request: Request) -> Principal:
     """Admit a key that may do everything in its project."""
-    return await identify(request, "admin")
+    return await admit(request, "admin")
 
 
 async def operator(request: Request) -> Principal:
     """Admit a key that opens all projects."""
-    return await identify(request, "operator")
+    return await admit(request, "operator")
 
 
 async def reading_overseer(request: Request) -> Principal:
     """Admit a key that may read, or an operator's, which needs no project here."""
-    return await identify(request, "read", or_operator=True)
+    return await admit(request, "read", or_operator=True)
 
 
 async def overseer(request: Request) -> Principal:
     """Admit an admin's key, or an operator's, which needs no project here."""
-    return await identify(request, "admin", or_operator=True)
+    return await admit(request, "admin", or_operator=True)
 
 
 Reader = Annotated[Principal, Depends(reader)]
 Writer = Annotated[Principal, Depends(writer)]
 Admin = Annotated[Principal, Depends(admin)]
 Operator = Annotated[Principal, Depends(operator)]
-Anybody = Annotated[Principal, Depends(known)]
+Anybody = Annotated[Principal, Depends(anybody)]
 ReadingOverseer = Annotated[Principal, Depends(reading_overseer)]
 Overseer = Annotated[Principal, Depends(overseer)]
 

@@ -117,6 +117,8 @@ def _of_every_route(path: str) -> set[str]:
     found = {"400", "413", "415", "431"}  # the gate's
     if path not in OPEN:
         found |= {"401", "403", "404", "429", "503"}  # the key's, and of the project that it names
+    if path not in OPEN and not envelope.speaks(path):
+        found |= {"422"}  # of a parameter that is not there
     return found | ({"404"} if "{" in path else set())
 
 
