@@ -72,6 +72,7 @@ class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a client asks in one call: each model in turn."""
 
     questions: Annotated[tuple[Question, ...], msgspec.Meta(min_length=1, max_length=MOST_QUESTIONS)]
+    asker: str = ""  # the id of the key; nobody's orders may fill the desk
 
 
 class Put(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

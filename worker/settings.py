@@ -55,7 +55,9 @@ class GenerateSettings(WorkerSettings):
         pattern=r"^(auto|off|cpu|cuda:[0-9]{1,2})$",
         description="auto: a GPU on which nothing trains, or the CPU where there is none; cpu; cuda:N; off",
     )
-    generate_queue: int = Field(8, ge=0, le=1000, description="Requests that wait while one is answered.")
+    generate_queue: int = Field(
+        8, ge=0, le=1000, description="Requests that wait while one is answered; half of them of one key."
+    )
     generate_idle_seconds: float = Field(
         600, gt=0, description="The model leaves memory when nobody has asked for so long."
     )

@@ -369,6 +369,16 @@ def test_beyond_the_queue_it_is_busy(service: Service, client: httpx.Client) -> 
         assert int(answer.headers["retry-after"]) > 0
 
 
+def test_who_answers_is_told_whose_order_it_is(
+    client: httpx.Client, stranger: httpx.Client, generator: Generator
+) -> None:
+    for one in (client, client, stranger):
+        assert one.post("/generate", json=ASK).status_code == 200
+    mine, mine_too, theirs = (order.asker for order in generator.orders)
+    assert mine == mine_too != theirs
+    assert mine.startswith("key_")  # its id, never the key
+
+
 @pytest.mark.parametrize("script", [hold, be_silent, begin_only])
 @pytest.mark.parametrize(
     ("path", "body"),

@@ -341,13 +341,38 @@ def test_what_was_asked_for_longest_ago_makes_room(shelf: tuple[House, Cupboard]
     assert cupboard.lay_out(kept[0], never).folder.is_dir()
 
 
+def asked_by(key: str) -> Order:
+    return Order((Question("a/b", "x", "none", Choosing()),), key)
+
+
 def test_a_desk_lets_wait_in_order_and_not_more_than_it_may() -> None:
     desk = Desk(2)
-    order = Order((Question("a/b", "x", "none", Choosing()),))
-    first, second, third = (desk.hand_in(order) for _ in range(3))  # nobody is served yet
+    first, second, third = (desk.hand_in(asked_by(key)) for key in "aba")  # nobody is served yet
     with pytest.raises(DeskFull):
-        desk.hand_in(order)
+        desk.hand_in(asked_by("b"))
     second.gone.set()
     assert desk.next(0) is first
     assert desk.next(0) is third
     assert desk.next(0) is None
+
+
+def test_one_key_leaves_half_of_the_desk_to_others() -> None:
+    desk = Desk(4)
+    desk.hand_in(asked_by("loud"))
+    desk.next(0)  # is being served
+    first, _ = (desk.hand_in(asked_by("loud")) for _ in range(2))
+    with pytest.raises(DeskFull):
+        desk.hand_in(asked_by("loud"))
+    for _ in range(2):
+        desk.hand_in(asked_by("quiet"))
+    assert desk.next(0) is first
+    desk.hand_in(asked_by("loud"))  # what is served makes room
+
+
+def test_even_a_desk_for_one_lets_one_wait() -> None:
+    desk = Desk(1)
+    desk.hand_in(asked_by("only"))
+    desk.next(0)
+    desk.hand_in(asked_by("only"))
+    with pytest.raises(DeskFull):
+        desk.hand_in(asked_by("only"))

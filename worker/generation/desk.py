@@ -1,5 +1,6 @@
 """The desk where orders wait, in the order in which they came, and not more than so many.
 
+Half of the places are the most that one key's orders take, so that it never fills the desk for all others.
 Hands orders from the threads that hear clients to the main thread that has them answered, and the
 answers back. Knows no HTTP and no models.
 """
@@ -12,7 +13,7 @@ from neftune_core.generation_lines import Order, Reply, Said
 
 
 class DeskFull(Exception):
-    """As many orders wait as may."""
+    """As many orders wait as may, of all or of who asks."""
 
 
 class Ticket:
@@ -37,16 +38,19 @@ class Desk:
 
     def __init__(self, most: int) -> None:
         self._most = most
+        self._most_of_one = max(1, most // 2)
         self._waiting: deque[Ticket] = deque()
         self._serving: Ticket | None = None
         self._changed = threading.Condition()
 
     def hand_in(self, order: Order) -> Ticket:
-        """Let an order wait; raise :class:`DeskFull` when too many do."""
+        """Let an order wait; raise :class:`DeskFull` when too many do, or too many of who asks."""
         ticket = Ticket(order)
         with self._changed:
             self._waiting = deque(one for one in self._waiting if not one.gone.is_set())
-            if len(self._waiting) >= self._most + (self._serving is None):
+            next_up = self._serving is None  # who is first waits for nobody
+            mine = sum(one.order.asker == order.asker for one in self._waiting)
+            if len(self._waiting) >= self._most + next_up or mine >= self._most_of_one + next_up:
                 raise DeskFull
             self._waiting.append(ticket)
             self._changed.notify()
