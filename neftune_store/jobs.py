@@ -14,8 +14,10 @@ from sqlalchemy import (
     ColumnElement,
     Select,
     bindparam,
+    exists,
     func,
     literal_column,
+    not_,
     or_,
     select,
     tuple_,
@@ -52,7 +54,15 @@ _BEFORE = select(func.count()).where(
         (JobRow.priority == _PRIORITY) & (tuple_(JobRow.created_at, JobRow.id) < tuple_(_CREATED_AT, _ID)),
     ),
 )
-_WAITING = select(_BEFORE.scalar_subquery(), running_limit_reached(_PROJECT))
+# Whether others wait is told by the two ends of an index; to count them, all that wait would have to be read.
+_OTHERS = select(JobRow.id).where(JobRow.status == Status.QUEUED)
+_ALONE = not_(
+    or_(
+        exists(_OTHERS.where(JobRow.project_id < _PROJECT)),
+        exists(_OTHERS.where(JobRow.project_id > _PROJECT)),
+    )
+)
+_WAITING = select(_BEFORE.scalar_subquery(), _ALONE, running_limit_reached(_PROJECT))
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,8 +243,9 @@ class JobLedger:
         if job.status != Status.QUEUED:
             return None, None
         mine = {name: getattr(job, name) for name in ("project_id", "priority", "created_at", "id")}
-        before, limit = self._session.execute(_WAITING, mine).one()
-        return place_of(job.project_id, 1 + before, sides_of(self._session)), limit
+        before, alone, limit = self._session.execute(_WAITING, mine).one()
+        sides = () if alone else sides_of(self._session)
+        return place_of(job.project_id, 1 + before, sides), limit
 
     def speeds(self, project_id: str, model: str, method: str, latest: int = 5) -> Sequence[float]:
         """Give the tokens a second of the project's latest jobs that have trained this model so."""
