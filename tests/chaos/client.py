@@ -50,9 +50,14 @@ class Client:
             raise AssertionError(f"a sound job was refused: {answer.status_code} {answer.text}")
 
     def again(self) -> None:
-        """Ask once more for what was not answered."""
+        """Ask once more for what was not answered, until one is not answered again.
+
+        Whoever does not answer lets each wait for the timeout; all of them in a row would outlast the storm.
+        """
         for key, body in list(self.open.items()):
             self.submit(key, body)
+            if key in self.open:
+                return
 
     def move(self, what: str, job: str) -> None:
         """Ask for a cancel, a pause or a resume."""

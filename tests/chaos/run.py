@@ -108,6 +108,7 @@ class Blow:
         while waiting:
             self._beat()
             while waiting and waiting[0].at <= time.monotonic() - began:
+                self._storm.tend()  # a late storm still wakes and mends in time
                 self._do(waiting.pop(0))
         late = time.monotonic() + LATE_SECONDS
         while self._storm.missed and time.monotonic() < late:
