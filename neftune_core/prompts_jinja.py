@@ -134,9 +134,10 @@ def _to_json(
     sort_keys: bool = False,
 ) -> str:
     indent = None if indent is None else max(0, min(int(indent), 8))
-    return json.dumps(
-        value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
+    encoder = json.JSONEncoder(
+        ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
     )
+    return "".join(_limited(encoder.iterencode(value)))  # piece by piece, which unlike dumps can be stopped
 
 
 @pass_environment
