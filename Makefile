@@ -48,7 +48,7 @@ $(READY): pyproject.toml constraints.txt
 	@if [ -n "$(TORCH_INDEX)" ]; then \
 		$(BIN)/python -m pip install --progress-bar off --no-deps --index-url "$(TORCH_INDEX)" -c constraints.txt torch \
 		>> $(LOG) 2>&1 || { tail -n 20 $(LOG); echo "torch could not be installed from TORCH_INDEX."; exit 1; }; fi
-	@$(BIN)/python -m pip install --progress-bar off -c constraints.txt -e '.[$(EXTRAS)]' \
+	@$(BIN)/python -m pip install --progress-bar off --no-compile -c constraints.txt -e '.[$(EXTRAS)]' \
 		>> $(LOG) 2>&1 || { tail -n 20 $(LOG); echo "The installation failed; the whole story is in $(LOG)."; exit 1; }
 	@rm -f $(VENV)/ready-* && touch $@
 	@echo "Ready: $$($(BIN)/python --version), $$(du -sh $(VENV) | cut -f1) in $(VENV)."

@@ -186,7 +186,7 @@ def chatted(service: Instance, job: dict) -> str:
 
 
 def test_a_lora_job_on_alpaca_rows_learns_and_its_adapter_loads_in_plain_peft(client, service, tmp_path):
-    training = {"max_steps": 30, "batch_size": 8, "learning_rate": 2e-3, "max_length": 256, "eval_every": 15}
+    training = {"max_steps": 12, "batch_size": 8, "learning_rate": 2e-3, "max_length": 256, "eval_every": 6}
     followed: list[str] = []
 
     def follow(job: dict) -> None:
