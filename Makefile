@@ -16,6 +16,9 @@ FITS := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 PY ?= $(shell for each in python3.11 python3 python3.12 python3.13; do \
 	$$each -c '$(FITS)' >/dev/null 2>&1 && echo $$each && break; done)
 
+# Nothing is compiled when it is installed, so let Python keep what it compiles: else each process would do it again.
+unexport PYTHONDONTWRITEBYTECODE
+
 # A busy machine: waiting threads must not spin, and one thread is fastest for the tiny models of the tests.
 TESTING := OMP_WAIT_POLICY=PASSIVE OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
 PYTEST := $(TESTING) $(BIN)/python -m pytest
