@@ -163,6 +163,7 @@ class DiversityOf(Result):
     answers: int
     empty: int
     characters: Spread
+    characters_as_listed: int | None  # the mean as AlpacaEval's leaderboard lists it: cut off, not rounded
     words: Spread  # between white space
     tokens: Spread | None  # of the model's tokenizer; None: there was none
     whole: Repetition | None  # of the texts uncut: those that have four words
@@ -261,7 +262,6 @@ class Results(Result):
     missing: tuple[Missing, ...] = ()
     files: tuple[str, ...] = ()  # beside results.json, which the above name
     versions: dict[str, str] = {}
-    seconds: Number = 0.0
 
 
 def written(result: Result) -> dict[str, Any]:
