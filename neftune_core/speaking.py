@@ -49,7 +49,13 @@ def prompt_of(asked: Sequence[Message] | str, template: Template, tokenizer: Any
         text = asked if isinstance(asked, str) else "".join(turn.content for turn in asked)
         ids = [*beginning(tokenizer), *_ids([Span(text)], tokenizer)]
         return Prompt(tuple(ids), tuple(sorted(ends)), strip=False)
-    spans = prompts.render_prompt(Row("messages", messages=tuple(asked)), template, tokenizer)
+    return prompt_of_row(Row("messages", messages=tuple(asked)), template, tokenizer, model)
+
+
+def prompt_of_row(row: Row, template: prompts.PromptTemplate, tokenizer: Any, model: Any) -> Prompt:
+    """Render what a row asks; the answer at its end is left out."""
+    spans = prompts.render_prompt(row, template, tokenizer)
+    ends = _known_ends(tokenizer, model)
     ids = [*([] if template == "chat" else beginning(tokenizer)), *_ids(spans, tokenizer)]
     return Prompt(tuple(ids), tuple(sorted(ends | _template_ends(template, tokenizer))), strip=True)
 
