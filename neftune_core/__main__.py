@@ -1,4 +1,4 @@
-"""The core on the command line: ``python -m neftune_core run``, ``export``, ``generate`` and ``serve``.
+"""The core on the command line: ``python -m neftune_core run``, ``evaluate``, ``export`` and more.
 
 Parses arguments and sets what must be set before torch is imported; nothing heavy is imported for
 ``--help`` or for a wrong argument.
@@ -53,6 +53,7 @@ def parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--report-fd", type=int, metavar="N", help="speak JSON lines on this file descriptor")
     _add_export(commands)
+    _add_evaluate(commands)
     generate = commands.add_parser(
         "generate",
         help="answer a prompt with the base model and with an adapter",
@@ -108,6 +109,56 @@ def _add_export(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     export.add_argument("--report-fd", type=int, metavar="N", help="speak JSON lines on this file descriptor")
 
 
+def _add_evaluate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    evaluate = commands.add_parser(
+        "evaluate",
+        help="measure a tuned model, or a base, with the noise off",
+        description="Measure what an EvaluationSpec (JSON) asks for and write OUT_DIR/evaluation. Asked "
+        "again, it goes on from the parts that are done. Exit status as of run.",
+    )
+    evaluate.add_argument("spec", type=_file, metavar="EVALUATION.json", help="what to measure")
+    evaluate.add_argument("out", type=Path, metavar="OUT_DIR", help="where the results go")
+    subject = evaluate.add_mutually_exclusive_group()
+    subject.add_argument("--run", type=_folder, metavar="DIR", help="the OUT_DIR of the run that is measured")
+    subject.add_argument("--job", type=_file, metavar="PATH", help="a run's record.json, or a JobSpec")
+    evaluate.add_argument(
+        "--tuned", type=Path, metavar="PATH", help="adapter, model or a checkpoint's weights"
+    )
+    evaluate.add_argument("--step", type=int, metavar="N", help="the step that --tuned is of")
+    evaluate.add_argument(
+        "--model-dir", type=Path, metavar="DIR", help="the base model; else sought under MODELS_DIRS"
+    )
+    evaluate.add_argument("--rows", type=_file, metavar="PATH", help="the rows that were trained on")
+    evaluate.add_argument(
+        "--validation-rows", type=_file, metavar="PATH", help="held-out rows, if not a split"
+    )
+    evaluate.add_argument(
+        "--data",
+        type=_named,
+        action="append",
+        default=[],
+        metavar="NAME=PATH",
+        help="rows that the spec names",
+    )
+    evaluate.add_argument(
+        "--report-fd", type=int, metavar="N", help="speak JSON lines on this file descriptor"
+    )
+
+
+def _folder(named: str) -> Path:
+    path = Path(named)
+    if not path.is_dir():
+        raise argparse.ArgumentTypeError(f"there is no folder {named}")
+    return path
+
+
+def _named(told: str) -> tuple[str, Path]:
+    name, equals, path = told.partition("=")
+    if not name or not equals:
+        raise argparse.ArgumentTypeError("say NAME=PATH")
+    return name, _file(path)
+
+
 def _file(named: str) -> Path:
     path = Path(named)
     if not path.is_file():
@@ -150,6 +201,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from neftune_core.merging import Merge, export_job  # noqa: PLC0415 - as above
 
         return export_job(Merge(asked.record, asked.adapter, asked.out, asked.model_dir), asked.report_fd)
+    if asked.command == "evaluate":
+        from neftune_core.evaluate import command  # noqa: PLC0415 - as above
+
+        named = {
+            name: value for name, value in vars(asked).items() if name not in ("command", "report_fd", "data")
+        }
+        return command.evaluate_job(command.Errand(**named, data=dict(asked.data)), asked.report_fd)
     if asked.command == "serve":
         from neftune_core.serving import serve  # noqa: PLC0415 - as above
 

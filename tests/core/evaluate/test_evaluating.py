@@ -1,0 +1,268 @@
+"""An evaluation from files to results: what it measures, and that a crash changes nothing of it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from neftune_core.__main__ import main
+from neftune_core.evaluate.results import Answer, ExampleLosses, Results
+from tests.core.tiny import make_base, make_rows, make_spec
+
+SPEC = {
+    "kinds": ["diversity", "loss", "overlap"],
+    "loss": {"train_sample": 6, "datasets": ["others"], "most_rows": 5, "bins": 10},
+    "overlap": {"prompts": 4},
+    "prompts": {"most": 3},
+    "generation": {"max_new_tokens": 12},
+    "baselines": {"min_new_tokens": 6, "long_prompt": True},
+    "diversity": {"chunks": [5]},
+}
+
+# The command line, keeping what it has after each answer.
+EAGER = """
+from neftune_core.evaluate import answering
+from neftune_core.__main__ import main
+answering.KEPT_EVERY = 0
+raise SystemExit(main())
+"""
+
+
+def write_rows(path, rows):
+    lines = (
+        json.dumps({"messages": [{"role": turn.role, "content": turn.content} for turn in row.messages]})
+        for row in rows
+    )
+    path.write_text("\n".join(lines))
+    return path
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory):
+    """Give a folder with a base, rows, other rows, and a run that was trained on them with checkpoints."""
+    house = tmp_path_factory.mktemp("house")
+    make_base(house / "base")
+    rows = write_rows(house / "rows.jsonl", make_rows(40))
+    write_rows(house / "others.jsonl", make_rows(50)[40:])
+    training = {
+        "max_steps": 6,
+        "learning_rate": 3e-2,
+        "save_every": 3,
+        "eval_every": 3,
+        "keep_checkpoints": 9,
+    }
+    spec = make_spec(validation={"split": 0.25}, training=training, alpha=5.0)
+    (house / "job.json").write_text(spec.model_dump_json())
+    asked = ["run", house / "job.json", rows, house / "run", "--model-dir", house / "base", "--checkpoints"]
+    assert main([str(part) for part in asked]) == 0
+    return house
+
+
+def asked(house, out, spec, *more):
+    path = out.with_suffix(".json")
+    path.write_text(json.dumps(spec))
+    return [
+        *("evaluate", str(path), str(out), "--run", str(house / "run"), "--model-dir", str(house / "base")),
+        *("--rows", str(house / "rows.jsonl"), "--data", f"others={house / 'others.jsonl'}", *map(str, more)),
+    ]
+
+
+def evaluated(house, out, spec, *more):
+    assert main(asked(house, out, spec, *more)) == 0
+    return read(out)
+
+
+def read(out):
+    return Results.model_validate_json((out / "evaluation" / "results.json").read_bytes())
+
+
+@pytest.fixture(scope="module")
+def whole(house, tmp_path_factory):
+    out = tmp_path_factory.mktemp("whole") / "out"
+    return evaluated(house, out, SPEC), out
+
+
+def test_losses_are_those_that_training_told(house, whole):
+    results, _ = whole
+    final = json.loads((house / "run" / "record.json").read_bytes())["final"]
+    per_token = {(one.subject, one.rows): one.per_token for one in results.loss}
+    assert per_token["checkpoint", "held_out"] == pytest.approx(final["eval_loss"], rel=1e-6)
+    assert per_token["base", "held_out"] == pytest.approx(final["base_eval_loss"], rel=1e-6)
+    assert per_token["checkpoint", "train"] < per_token["base", "train"]
+    assert {rows for _, rows in per_token} == {"train", "held_out", "others"}
+
+
+def test_each_example_has_a_line_and_one_grid_serves_both_subjects(whole):
+    results, out = whole
+    for one in results.loss:
+        file = ExampleLosses.model_validate_json((out / "evaluation" / one.file).read_bytes())
+        assert (file.subject, file.rows, len(file.loss)) == (one.subject, one.rows, one.examples)
+        assert sum(one.histogram.counts) == one.examples
+    assert len({one.histogram.edges for one in results.loss if one.rows == "train"}) == 1
+
+
+def test_answers_are_files_that_alpaca_eval_takes(whole):
+    results, out = whole
+    assert {(one.subject, one.variant, one.on) for one in results.answers} == {
+        *(("base", "plain", "train"), ("checkpoint", "plain", "train")),
+        *(("base", "plain", "prompts"), ("checkpoint", "plain", "prompts")),
+        *(("checkpoint", "min_length", "prompts"), ("checkpoint", "long_prompt", "prompts")),
+    }
+    for one in results.answers:
+        told = json.loads((out / "evaluation" / one.file).read_bytes())
+        answers = [Answer.model_validate(each) for each in told]
+        assert len(answers) == one.answers == one.prompts
+        assert sum(answer.completion_tokens for answer in answers) == one.completion_tokens
+        assert {"instruction", "output", "generator", "dataset"} <= told[0].keys()
+        assert answers[0].instruction.startswith("count to ")
+        assert answers[0].reference.startswith("0")
+
+
+def test_baselines_are_asked_differently_and_only_of_the_checkpoint(whole):
+    results, out = whole
+    said = {}
+    for one in results.answers:
+        if (one.subject, one.on) == ("checkpoint", "prompts"):
+            told = json.loads((out / "evaluation" / one.file).read_bytes())
+            said[one.variant] = [Answer.model_validate(each) for each in told]
+    assert all(answer.completion_tokens > 6 for answer in said["min_length"])
+    more = {
+        b.prompt_tokens - a.prompt_tokens for a, b in zip(said["plain"], said["long_prompt"], strict=True)
+    }
+    assert more == {len("\n\nGive a long and detailed answer.")}
+    assert [a.instruction for a in said["plain"]] == [a.instruction for a in said["long_prompt"]]
+
+
+def test_overlap_and_diversity_are_of_those_answers(whole):
+    results, _ = whole
+    assert [(one.subject, one.answers) for one in results.overlap] == [("base", 4), ("checkpoint", 4)]
+    kinds = [(one.subject, one.variant, one.answers) for one in results.diversity]
+    assert kinds == [
+        *(("base", "plain", 3), ("checkpoint", "plain", 3)),
+        *(("checkpoint", "min_length", 3), ("checkpoint", "long_prompt", 3)),
+    ]
+    assert all(one.chunks[0].words == 5 for one in results.diversity)
+
+
+def test_nothing_is_missing_and_the_subject_is_told(whole):
+    results, out = whole
+    assert results.missing == ()
+    assert (results.of.checkpoint, results.of.step, results.of.alpha) == ("last", 6, 5.0)
+    assert sorted(results.files) == sorted(
+        path.name for path in (out / "evaluation").iterdir() if path.name != "results.json"
+    )
+
+
+@pytest.mark.parametrize("checkpoint", ["best", 3, 6])
+def test_any_kept_checkpoint_is_measured_by_its_own_weights(house, tmp_path, checkpoint):
+    record = json.loads((house / "run" / "record.json").read_bytes())
+    spec = {"kinds": ["loss"], "checkpoint": checkpoint, "compare_base": False, "loss": {"train_sample": 0}}
+    results = evaluated(house, tmp_path / "out", spec)
+    [found] = results.loss
+    step = record["final"]["best_step"] if checkpoint == "best" else checkpoint
+    assert results.of.step == step
+    told = {record["final"]["best_step"]: record["final"]["best_eval_loss"], 6: record["final"]["eval_loss"]}
+    if step in told:
+        assert found.per_token == pytest.approx(told[step], rel=1e-6)
+    else:
+        assert found.per_token not in told.values()
+
+
+def test_what_is_not_there_is_told_and_fails_nothing(house, tmp_path):
+    spec = {
+        "kinds": ["loss", "diversity"],
+        "checkpoint": "base",
+        "loss": {"datasets": ["nowhere"], "train_sample": 3},
+        "prompts": {"dataset": "nothing"},
+    }
+    path = tmp_path / "spec.json"
+    path.write_text(json.dumps(spec))
+    rows = write_rows(tmp_path / "few.jsonl", make_rows(5))  # too few to hold any out
+
+    assert (
+        main(
+            [
+                "evaluate",
+                str(path),
+                str(tmp_path / "out"),
+                "--model-dir",
+                str(house / "base"),
+                "--rows",
+                str(rows),
+            ]
+        )
+        == 0
+    )
+
+    results = read(tmp_path / "out")
+    assert [one.what for one in results.missing] == [
+        "loss/held_out/base",
+        "loss/nowhere/base",
+        "answers/prompts/base",
+    ]
+    assert all(one.why for one in results.missing)
+    assert [one.rows for one in results.loss] == ["train"]
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        pytest.param("evaluation.part:kill@2", marks=pytest.mark.long),
+        pytest.param("evaluation.part:kill@9", marks=pytest.mark.long),
+        "evaluation.answers:kill@8",
+    ],
+)
+def test_killed_in_its_middle_it_goes_on_to_the_same_results(house, whole, tmp_path, place):
+    out = tmp_path / "out"
+    command = [sys.executable, "-c", EAGER, *asked(house, out, SPEC)]
+    hurt = {**os.environ, "NEFT_TEST": "1", "FAILPOINTS": place}
+    died = subprocess.run(command, env=hurt, capture_output=True, check=False)
+    assert died.returncode == -signal.SIGKILL
+    assert not (out / "evaluation").exists()
+    done = {path: path.stat().st_mtime_ns for path in (out / "parts").glob("[al]*s-*.json")}
+    partial = list((out / "parts").glob("*.partial"))
+    assert done
+    assert len(partial) == (1 if "answers" in place else 0)
+
+    assert main(asked(house, out, SPEC)) == 0
+
+    assert read(out).model_dump(exclude={"answers"}) == whole[0].model_dump(exclude={"answers"})
+    for name in whole[0].files:
+        ours, theirs = ((folder / "evaluation" / name).read_bytes() for folder in (out, whole[1]))
+        assert ours == theirs, name
+    assert {path: path.stat().st_mtime_ns for path in done} == done, "a part was done twice"
+
+
+def test_parts_of_another_evaluation_are_not_taken_for_its_own(house, tmp_path):
+    spec = {"kinds": ["loss"], "compare_base": False, "loss": {"train_sample": 3}}
+    first = evaluated(house, tmp_path / "out", spec)
+    second = evaluated(house, tmp_path / "out", {**spec, "loss": {"train_sample": 5}})
+    assert [one.examples for one in first.loss if one.rows == "train"] == [3]
+    assert [one.examples for one in second.loss if one.rows == "train"] == [5]
+
+
+def test_what_was_laid_out_is_enough_to_go_on_elsewhere(house, tmp_path):
+    spec = {"kinds": ["loss"], "loss": {"train_sample": 3}}
+    first = evaluated(house, tmp_path / "here", spec)
+    [folder] = (tmp_path / "here" / "checkpoints").iterdir()
+    there = tmp_path / "there"
+    (there / "checkpoints").mkdir(parents=True)
+    folder.rename(there / "checkpoints" / folder.name)
+    second = evaluated(house, there, spec)
+    assert second == first
+    assert [path.name for path in (there / "checkpoints").iterdir()] == [folder.name], "a part was done again"
+
+
+def test_wrong_arguments_are_refused_before_anything_is_loaded(house, tmp_path, capsys):
+    bad = tmp_path / "bad.json"
+    bad.write_text('{"kinds": ["los"]}')
+    assert main(["evaluate", str(bad), str(tmp_path / "out"), "--model-dir", str(house / "base")]) == 1
+    assert "kinds.0: It should be 'loss'" in capsys.readouterr().err
+    bad.write_text('{"kinds": ["loss"]}')
+    assert main(["evaluate", str(bad), str(tmp_path / "out"), "--model-dir", str(house / "base")]) == 1
+    assert "name the run's folder" in capsys.readouterr().err
+    assert not Path(tmp_path / "out" / "evaluation").exists()
