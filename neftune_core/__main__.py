@@ -141,6 +141,9 @@ def _add_evaluate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
         help="rows that the spec names",
     )
     evaluate.add_argument(
+        "--benchmarks", type=_folder, metavar="DIR", help="lm-eval tasks of one's own, and its data"
+    )
+    evaluate.add_argument(
         "--report-fd", type=int, metavar="N", help="speak JSON lines on this file descriptor"
     )
 

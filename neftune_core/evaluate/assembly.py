@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from neftune_core.evaluate.comparison import scored
 from neftune_core.evaluate.losses import by_rows, edges_for, losses_of
 from neftune_core.evaluate.overlap import overlap_of
 from neftune_core.evaluate.plan import Part
@@ -48,6 +49,7 @@ def assembled(spec: EvaluationSpec, of: Of, found: Found) -> Results:
         answers=tuple(_answers(part, one) for part, one in answers.items()),
         overlap=overlap,
         diversity=_diversity(answers, spec),
+        benchmarks=scored(there),
         missing=(*missing, *without),
         files=tuple(f"{part.name}.json" for part in there),
         versions=versions(),

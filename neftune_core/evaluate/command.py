@@ -37,6 +37,7 @@ class Errand:
     rows: Path | None = None
     validation_rows: Path | None = None
     data: Mapping[str, Path] = field(default_factory=dict)
+    benchmarks: Path | None = None
 
 
 def evaluate_job(errand: Errand, report_fd: int | None) -> int:
@@ -70,6 +71,7 @@ def _evaluate(errand: Errand, reporter: Hearer, stop: StopFlag) -> int:
         parts=Parts(errand.out, _belonging(spec, job, errand, found.tuned)),
         reporter=reporter,
         stop=stop,
+        tasks=errand.benchmarks,
     )
     try:
         results, parts = run.Evaluation(spec, around).run()

@@ -219,8 +219,9 @@ class JudgeOf(Result):
 
 
 class BenchmarkOf(Result):
-    """A metric of a task, of the checkpoint and of the base, in the task's own units."""
+    """A metric of a task, in its units; ``value`` is the checkpoint's, or the base's if that is asked."""
 
+    asked: str  # the task that the spec names: this one, or a group that it is in
     task: str
     metric: str
     filter: str
@@ -231,9 +232,8 @@ class BenchmarkOf(Result):
     base: Number | None = None
     base_standard_error: Number | None = None
     difference: Number | None = None  # checkpoint minus base
-    difference_standard_error: Number | None = None
-    version: str | None = None
-    higher_is_better: bool = True
+    difference_standard_error: Number | None = None  # of the same documents, one by one
+    version: str | None = None  # of the task
 
 
 class Of(Result):

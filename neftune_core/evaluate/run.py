@@ -5,11 +5,15 @@ answers alone. Knows models and parts; the process is :mod:`neftune_core.evaluat
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from neftune_core import prompts
+from neftune_core.errors import CoreError
 from neftune_core.evaluate.answering import Answering, Speaker
 from neftune_core.evaluate.assembly import Found, assembled
+from neftune_core.evaluate.benchmarks import Bench
+from neftune_core.evaluate.comparison import kept
 from neftune_core.evaluate.losses import example_losses, measured_losses
 from neftune_core.evaluate.material import Material, NotThere
 from neftune_core.evaluate.parts import Parts
@@ -33,6 +37,7 @@ class Surroundings:
     parts: Parts
     reporter: Reporter
     stop: StopSignal
+    tasks: Path | None = None  # benchmarks of the operator's own, and data
 
 
 class Evaluation:
@@ -61,12 +66,17 @@ class Evaluation:
         """Do one part, and keep what it found, or why it is missing."""
         self._end_if_asked()
         try:
-            found = self._losses(part) if part.kind == "losses" else self._answers(part)
+            found = self._found(part)
         except NotThere as why:
             found = {"missing": str(why)}
         self._parts.keep(part.name, found)
         self._lay_out()
         failpoint("evaluation.part")
+
+    def _found(self, part: Part) -> dict[str, Any]:
+        if part.kind == "losses":
+            return self._losses(part)
+        return self._answers(part) if part.kind == "answers" else self._benchmark(part)
 
     def _losses(self, part: Part) -> dict[str, Any]:
         examples = self._around.material.examples(part.rows)
@@ -103,6 +113,15 @@ class Evaluation:
             keep()
             raise Stopped
         return answering.found(questions)
+
+    def _benchmark(self, part: Part) -> dict[str, Any]:
+        asked = self._spec.benchmarks
+        bench = Bench(self._around.tasks, asked.num_fewshot, asked.limit, asked.batch_size)
+        try:
+            scores = bench.score(self._loaded(part.subject), self._around.material.tokenizer, part.rows)
+        except CoreError as error:
+            raise NotThere(str(error)) from error
+        return kept(scores)
 
     def _loaded(self, subject: Subject) -> Any:
         """Have who is measured in memory; who was there before goes first."""

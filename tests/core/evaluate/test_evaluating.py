@@ -11,6 +11,7 @@ import pytest
 
 from neftune_core.__main__ import main
 from neftune_core.evaluate.results import Answer, ExampleLosses, Results
+from tests.arc_form import lay_out
 from tests.core.tiny import make_base, make_rows, make_spec
 
 SPEC = {
@@ -266,3 +267,25 @@ def test_wrong_arguments_are_refused_before_anything_is_loaded(house, tmp_path, 
     assert main(["evaluate", str(bad), str(tmp_path / "out"), "--model-dir", str(house / "base")]) == 1
     assert "name the run's folder" in capsys.readouterr().err
     assert not Path(tmp_path / "out" / "evaluation").exists()
+
+
+@pytest.mark.long
+@pytest.mark.filterwarnings("default")
+def test_benchmarks_of_base_and_checkpoint_are_compared(house, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    tasks = lay_out(tmp_path / "bench")
+    spec = {"kinds": ["benchmarks"], "benchmarks": {"tasks": ["lighthouse", "nowhere"], "limit": 8}}
+
+    results = evaluated(house, tmp_path / "out", spec, "--benchmarks", tasks)
+
+    assert [(one.task, one.metric, one.documents) for one in results.benchmarks] == [
+        ("lighthouse", "acc", 8),
+        ("lighthouse", "acc_norm", 8),
+    ]
+    for one in results.benchmarks:
+        assert one.difference == pytest.approx(one.value - one.base)
+        assert one.difference_standard_error is not None
+    assert [one.what for one in results.missing] == [
+        "benchmarks/nowhere/base",
+        "benchmarks/nowhere/checkpoint",
+    ]
