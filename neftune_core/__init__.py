@@ -1,1 +1,1 @@
-"""What is computed: specs, rows, noise, training. Knows no HTTP, SQL or queue."""
+"""What is computed: specs, rows, noise, training. Knows no web framework, SQL or queue."""

@@ -5,7 +5,6 @@ noting leaves a delivery that comes due again: it is heard at least once, each t
 Neither a URL nor a secret is ever logged; both may open doors.
 """
 
-import contextlib
 import http.client
 import json
 import socket
@@ -13,17 +12,17 @@ import ssl
 import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from urllib.parse import urlsplit
 
 import structlog
 from sqlalchemy import Engine
 from standardwebhooks import Webhook
 
+from neftune_core.address import Refused
 from neftune_core.failpoint import failpoint
+from neftune_core.posting import Limits, post
 from neftune_store.db import make_engine, unit_of_work
 from neftune_store.settings import StoreSettings
 from neftune_store.webhooks import Errand, heard, not_heard, take
-from worker.address import Refused, resolved
 
 SENDERS = 4
 TIME_LIMIT = 10.0  # seconds for all of it, however slowly bytes come
@@ -98,46 +97,9 @@ def send(errand: Errand, allowed: tuple[str, ...]) -> Outcome:
 
 
 def _post(errand: Errand, allowed: tuple[str, ...]) -> int:
-    parts = urlsplit(errand.url)
-    host, secure = parts.hostname or "", parts.scheme == "https"
-    port = parts.port or (443 if secure else 80)
-    line = _line(resolved(host, port, allowed), port, host if secure else None)
-    connection = http.client.HTTPConnection(host, port, timeout=TIME_LIMIT)
-    connection.sock = line
-    late = threading.Event()
-
-    def cut() -> None:
-        late.set()
-        with contextlib.suppress(OSError):  # it is over already
-            socket.socket.shutdown(line, socket.SHUT_RDWR)
-
-    clock = threading.Timer(TIME_LIMIT, cut)
-    clock.daemon = True
-    clock.start()
-    try:
-        if isinstance(line, ssl.SSLSocket):
-            line.do_handshake()
-        data = json.dumps(errand.body, separators=(",", ":"))
-        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        headers = {**signed(errand, data), "Host": parts.netloc}
-        connection.request("POST", target, data.encode(), headers)
-        return connection.getresponse().status
-    except (OSError, http.client.HTTPException):
-        if late.is_set():
-            raise TimeoutError from None
-        raise
-    finally:
-        clock.cancel()
-        connection.close()
-
-
-def _line(address: str, port: int, name: str | None) -> socket.socket:
-    """Connect to this very address; with a name, over TLS that must prove it, whose handshake comes later."""
-    line = socket.create_connection((address, port), timeout=TIME_LIMIT)
-    if name is None:
-        return line
-    context = ssl.create_default_context()
-    return context.wrap_socket(line, server_hostname=name, do_handshake_on_connect=False)
+    data = json.dumps(errand.body, separators=(",", ":"))
+    limits = Limits(allowed, TIME_LIMIT)
+    return post(errand.url, data.encode(), signed(errand, data), limits).status
 
 
 def signed(errand: Errand, data: str) -> dict[str, str]:

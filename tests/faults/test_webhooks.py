@@ -13,12 +13,12 @@ from sqlalchemy import text
 from standardwebhooks import Webhook
 from standardwebhooks.webhooks import WebhookVerificationError
 
+from neftune_core.address import Refused, is_public, resolved
 from neftune_store.db import unit_of_work
 from neftune_store.settings import StoreSettings
 from neftune_store.webhooks import ENDS, Delivery, Errand, WebhookLedger, rest_after
 from tests.worker_house import House, house, quiet_redis, until
 from worker import deliver
-from worker.address import Refused, is_public, resolved
 
 __all__ = ["house", "quiet_redis"]
 

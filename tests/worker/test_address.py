@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from neftune_core.address import Refused, is_public, resolved
+from neftune_core.posting import connected
 from neftune_store.webhooks import Errand
 from worker import deliver
-from worker.address import Refused, is_public, resolved
 
 PUBLIC, OURS = "93.184.215.14", "10.0.0.1"
 NAME = "hooks.example.org"
@@ -52,7 +53,7 @@ def test_a_name_is_asked_for_once_and_that_very_address_connected_to(
 
 def test_whoever_answers_at_that_address_has_to_prove_its_name() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        line = deliver._line("127.0.0.1", server.getsockname()[1], NAME)
+        line = connected("127.0.0.1", server.getsockname()[1], NAME, seconds=5)
         with line:
             assert isinstance(line, ssl.SSLSocket)
             assert line.server_hostname == NAME

@@ -1,7 +1,8 @@
-"""Which addresses a webhook may have: the name is resolved once, and that very address is connected to.
+"""Which addresses strangers may name: the name is resolved once, and that very address is connected to.
 
-A name that resolves to something inside our own network, now or at a second question, would turn the sender
-into a way in. So every address that a name has must be a public one, unless the operator allows its host.
+For webhooks and judges. A name that resolves to something inside our own network, now or at a second
+question, would turn the sender into a way in. So every address that a name has must be a public one, unless
+the operator allows its host.
 """
 
 import socket
@@ -16,7 +17,7 @@ _OWN = tuple(map(IPv6Network, ("fec0::/10", "64:ff9b:1::/48")))
 
 
 class Refused(Exception):
-    """The address is not one that a webhook may have."""
+    """The address is not one that strangers may name."""
 
 
 def resolved(host: str, port: int, allowed: Sequence[str]) -> str:
