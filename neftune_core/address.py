@@ -24,11 +24,16 @@ def resolved(host: str, port: int, allowed: Sequence[str]) -> str:
     """Give the address to connect to. Raises :class:`Refused`, or ``OSError`` where the name is unknown."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     addresses = [str(entry[4][0]) for entry in found]
-    if not any(fnmatchcase(host, pattern) for pattern in allowed):
+    if not allows(allowed, host):
         for address in addresses:
             if not is_public(address):
                 raise Refused
     return addresses[0]
+
+
+def allows(patterns: Sequence[str], host: str) -> bool:
+    """Tell whether the operator lets this host be inside our network."""
+    return any(fnmatchcase(host, pattern) for pattern in patterns)
 
 
 def is_public(address: str) -> bool:

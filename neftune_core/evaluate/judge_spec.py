@@ -36,7 +36,14 @@ class JudgeSpec(Spec):
     most: Annotated[
         StrictInt | None, Field(ge=1, le=100_000, description="Pairs judged: the first ones; null: all.")
     ] = None
-    attempts: Annotated[StrictInt, Field(ge=1, le=10, description="Tries of a call that fails.")] = 4
+    temperature: Annotated[
+        Finite | None, Field(ge=0, le=2, description="null: not sent, for models that refuse it.")
+    ] = 0.0
+    max_tokens: Annotated[
+        StrictInt | None,
+        Field(ge=1, le=65_536, description="Of an answer; more for models that think aloud; null: not sent."),
+    ] = 256
+    attempts: Annotated[StrictInt, Field(ge=1, le=20, description="Tries of a call that fails.")] = 10
     timeout_seconds: Annotated[Finite, Field(ge=1, le=600, description="Patience with one call.")] = 60.0
     concurrency: Annotated[StrictInt, Field(ge=1, le=64, description="Calls under way at once.")] = 4
     price_in: Annotated[
