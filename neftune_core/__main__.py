@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from neftune_core.evaluate.judge import command as judging
+
 _ENVIRONMENT = {
     "OMP_WAIT_POLICY": "PASSIVE",  # idle threads that spin cost minutes on a busy small machine
     "HF_HUB_OFFLINE": "1",  # models come from a folder; whoever wants the hub fetches first
@@ -91,6 +93,11 @@ def parser() -> argparse.ArgumentParser:
     serve.add_argument("--device", default="cpu", metavar="DEVICE", help="cpu or cuda:N")
     serve.add_argument("--report-fd", type=int, required=True, metavar="N", help="where the answers go")
     return top
+
+
+def _add_evaluate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    evaluate = commands.add_parser("evaluate", help="measure answers", description="Measure answers.")
+    judging.add(evaluate.add_subparsers(dest="kind", required=True))
 
 
 def _add_export(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -187,6 +194,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = _parsed(arguments)
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    if asked.command == "evaluate":
+        status: int = asked.work(asked)
+        return status
     if asked.command == "run":
         from neftune_core.runner import Errand, run_job  # noqa: PLC0415 - after the environment, not for --help
 

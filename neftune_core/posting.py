@@ -65,7 +65,8 @@ def post(url: str, data: bytes, headers: Mapping[str, str], limits: Limits) -> A
             line.do_handshake()
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         connection.request("POST", target, data, {**headers, "Host": parts.netloc})
-        answer = _read(connection.getresponse(), limits)
+        with connection.getresponse() as response:
+            answer = _read(response, limits)
         if late.is_set():  # cut, where only the end of the line ends the answer
             raise TimeoutError
         return answer
@@ -94,4 +95,6 @@ def _read(response: http.client.HTTPResponse, limits: Limits) -> Answer:
     body = response.read(limits.answer_bytes + 1)
     if len(body) > limits.answer_bytes:
         raise AnswerTooLong
+    if response.length:  # what was announced and did not come; a read of so many bytes doesn't mind
+        raise http.client.IncompleteRead(b"", response.length)
     return Answer(response.status, headers, body)

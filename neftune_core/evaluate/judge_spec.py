@@ -45,6 +45,10 @@ class JudgeSpec(Spec):
     ] = 256
     attempts: Annotated[StrictInt, Field(ge=1, le=20, description="Tries of a call that fails.")] = 10
     timeout_seconds: Annotated[Finite, Field(ge=1, le=600, description="Patience with one call.")] = 60.0
+    give_up_seconds: Annotated[
+        Finite,
+        Field(ge=0, le=3600, description="Patience with an endpoint that answers nothing well any more."),
+    ] = 180.0
     concurrency: Annotated[StrictInt, Field(ge=1, le=64, description="Calls under way at once.")] = 4
     price_in: Annotated[
         Finite | None, Field(ge=0, le=10_000, description="Price of a million tokens sent, to tell the cost.")

@@ -29,7 +29,7 @@ class Patience:
     attempts: int = 10
     first_wait: float = 0.5  # seconds; doubled at each further try
     longest_wait: float = 30.0
-    give_up: float = 180.0  # seconds without anything that went well, from the first failure on
+    give_up: float = 180.0  # seconds from the first of failures with nothing that went well between
 
     def wait(self, tries: int) -> float:
         """Give how long to wait after so many failures, in seconds."""

@@ -51,7 +51,7 @@ class Judge:
         return cls(
             spec,
             Endpoint(spec.endpoint, key, allowed, spec.timeout_seconds),
-            Patience(spec.concurrency, spec.attempts),
+            Patience(spec.concurrency, spec.attempts, give_up=spec.give_up_seconds),
         )
 
     def question(self, instruction: str, first: str, second: str) -> Question:

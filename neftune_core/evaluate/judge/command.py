@@ -1,0 +1,93 @@
+"""``python -m neftune_core evaluate judge`` and ``win-rate``: what may be said; :mod:`.files` does it.
+
+The key comes by an environment variable or a file descriptor that is named, never as an argument, which
+everybody on the machine could read.
+"""
+
+import argparse
+from pathlib import Path
+from typing import TypeAlias
+
+Kinds: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def add(kinds: Kinds) -> None:
+    """Add both to the commands of ``evaluate``; each sets ``work``, which gives the exit status."""
+    judge = kinds.add_parser(
+        "judge",
+        help="let a model elsewhere prefer one of two answers",
+        description="Ask an OpenAI-compatible endpoint which answer is better, in both orders. Answers are "
+        "files of AlpacaEval: a JSON list of {instruction, output, generator}. What is known is not asked "
+        "again. Exit status: 0 done, even if answers are missing, which is told; 1 failed; 75 stopped by "
+        "SIGTERM.",
+    )
+    judge.add_argument("ours", type=_file, metavar="ANSWERS.json", help="of the model that is judged")
+    judge.add_argument("theirs", type=_file, metavar="OTHERS.json", help="what they are compared with")
+    judge.add_argument("out", type=Path, metavar="OUT_DIR", help="where judge.json and the preferences go")
+    add_asking(judge)
+    judge.add_argument("--endpoint", required=True, metavar="URL", help="such as https://judge.example/v1")
+    judge.add_argument("--model", required=True, metavar="NAME", help="the judge, as the endpoint names it")
+    judge.add_argument("--price-in", type=float, metavar="X", help="of a million tokens sent")
+    judge.add_argument("--price-out", type=float, metavar="X", help="of a million tokens received")
+    judge.add_argument("--temperature", type=_number_or_none, metavar="X", help="0; none: not sent")
+    judge.add_argument("--max-tokens", type=_number_or_none, metavar="N", help="256; none: not sent")
+    judge.add_argument("--attempts", type=int, metavar="N", help="tries of a call that fails; 10")
+    judge.add_argument("--concurrency", type=int, metavar="N", help="calls at once; 4")
+    judge.add_argument("--timeout", type=float, metavar="S", help="seconds for a call; 60")
+    judge.add_argument("--give-up", type=float, metavar="S", help="seconds without any answer; 180")
+    judge.add_argument("--most", type=int, metavar="N", help="the first pairs only")
+    judge.set_defaults(work=_judge)
+    rate = kinds.add_parser(
+        "win-rate",
+        help="win rates of preferences that are there already",
+        description="Give win rates, raw and at equal length, of a file of AlpacaEval's annotations.",
+    )
+    rate.add_argument("annotations", type=_file, metavar="ANNOTATIONS.json")
+    rate.set_defaults(work=_win_rate)
+
+
+def add_asking(parser: argparse.ArgumentParser) -> None:
+    """Add what says how a judge may be asked, wherever the question comes from."""
+    key = parser.add_mutually_exclusive_group()
+    key.add_argument("--key-env", metavar="NAME", help="the environment variable that holds the key")
+    key.add_argument("--key-fd", type=int, metavar="N", help="the file descriptor from which the key is read")
+    parser.add_argument(
+        "--allow",
+        action="append",
+        default=[],
+        metavar="HOST",
+        help="a host that needs no public address, such as 127.0.0.1 or *.example.org; may be repeated",
+    )
+    parser.add_argument(
+        "--known", type=Path, metavar="FILE", help="answers so far; judge_answers.jsonl there"
+    )
+    parser.add_argument("--estimate", action="store_true", help="tell calls and cost, and ask nobody")
+    parser.add_argument("--report-fd", type=int, metavar="N", help="speak JSON lines on this file descriptor")
+
+
+def _judge(asked: argparse.Namespace) -> int:
+    from neftune_core.evaluate.judge.files import judge_files  # noqa: PLC0415 - not for --help
+
+    return judge_files(asked)
+
+
+def _win_rate(asked: argparse.Namespace) -> int:
+    from neftune_core.evaluate.judge.files import tell_win_rate  # noqa: PLC0415 - as above
+
+    return tell_win_rate(asked.annotations)
+
+
+def _file(named: str) -> Path:
+    path = Path(named)
+    if not path.is_file():
+        raise argparse.ArgumentTypeError(f"there is no file {named}")
+    return path
+
+
+def _number_or_none(given: str) -> float | int | str:
+    if given == "none":
+        return given
+    try:
+        return int(given)
+    except ValueError:
+        return float(given)
