@@ -55,7 +55,6 @@ def parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--report-fd", type=int, metavar="N", help="speak JSON lines on this file descriptor")
     _add_export(commands)
-    _add_evaluate(commands)
     generate = commands.add_parser(
         "generate",
         help="answer a prompt with the base model and with an adapter",
@@ -93,11 +92,6 @@ def parser() -> argparse.ArgumentParser:
     serve.add_argument("--device", default="cpu", metavar="DEVICE", help="cpu or cuda:N")
     serve.add_argument("--report-fd", type=int, required=True, metavar="N", help="where the answers go")
     return top
-
-
-def _add_evaluate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    evaluate = commands.add_parser("evaluate", help="measure answers", description="Measure answers.")
-    judging.add(evaluate.add_subparsers(dest="kind", required=True))
 
 
 def _add_export(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -191,12 +185,12 @@ def _given(asked: argparse.Namespace) -> dict[str, Any]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line asks and give the exit status."""
-    asked = _parsed(arguments)
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    if words[:1] == ["evaluate"] and words[1:2] and words[1] in judging.KINDS:
+        return judging.main(words[1:])
+    asked = _parsed(words)
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    if asked.command == "evaluate":
-        status: int = asked.work(asked)
-        return status
     if asked.command == "run":
         from neftune_core.runner import Errand, run_job  # noqa: PLC0415 - after the environment, not for --help
 

@@ -5,14 +5,28 @@ everybody on the machine could read.
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeAlias
 
-Kinds: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+KINDS = ("judge", "win-rate")  # after ``evaluate``
 
 
-def add(kinds: Kinds) -> None:
-    """Add both to the commands of ``evaluate``; each sets ``work``, which gives the exit status."""
+def main(words: Sequence[str]) -> int:
+    """Do what is said after ``evaluate`` and give the exit status."""
+    asked = parser().parse_args(words)
+    if asked.kind == "win-rate":
+        from neftune_core.evaluate.judge.files import tell_win_rate  # noqa: PLC0415 - not for --help
+
+        return tell_win_rate(asked.annotations)
+    from neftune_core.evaluate.judge.files import judge_files  # noqa: PLC0415 - as above
+
+    return judge_files(asked)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Describe this part of the command line."""
+    top = argparse.ArgumentParser(prog="python -m neftune_core evaluate", description="Judge answers.")
+    kinds = top.add_subparsers(dest="kind", required=True)
     judge = kinds.add_parser(
         "judge",
         help="let a model elsewhere prefer one of two answers",
@@ -36,14 +50,13 @@ def add(kinds: Kinds) -> None:
     judge.add_argument("--timeout", type=float, metavar="S", help="seconds for a call; 60")
     judge.add_argument("--give-up", type=float, metavar="S", help="seconds without any answer; 180")
     judge.add_argument("--most", type=int, metavar="N", help="the first pairs only")
-    judge.set_defaults(work=_judge)
     rate = kinds.add_parser(
         "win-rate",
         help="win rates of preferences that are there already",
         description="Give win rates, raw and at equal length, of a file of AlpacaEval's annotations.",
     )
     rate.add_argument("annotations", type=_file, metavar="ANNOTATIONS.json")
-    rate.set_defaults(work=_win_rate)
+    return top
 
 
 def add_asking(parser: argparse.ArgumentParser) -> None:
@@ -63,18 +76,6 @@ def add_asking(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--estimate", action="store_true", help="tell calls and cost, and ask nobody")
     parser.add_argument("--report-fd", type=int, metavar="N", help="speak JSON lines on this file descriptor")
-
-
-def _judge(asked: argparse.Namespace) -> int:
-    from neftune_core.evaluate.judge.files import judge_files  # noqa: PLC0415 - not for --help
-
-    return judge_files(asked)
-
-
-def _win_rate(asked: argparse.Namespace) -> int:
-    from neftune_core.evaluate.judge.files import tell_win_rate  # noqa: PLC0415 - as above
-
-    return tell_win_rate(asked.annotations)
 
 
 def _file(named: str) -> Path:

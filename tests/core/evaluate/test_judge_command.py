@@ -146,7 +146,7 @@ def test_who_was_stopped_goes_on_where_it_was(files, number, status):
 
 
 def test_a_judge_that_is_down_fails_nothing(files, capsys):
-    assert main(words(files, "http://127.0.0.1:1/v1", "--give-up", 0))
+    assert main(words(files, "http://127.0.0.1:1/v1", "--give-up", 0)) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["judge"]["win_rate"] is None
     assert found["missing"] == [{"what": "judge", "why": "20 of 20 pairs: the connection failed."}]
