@@ -8,6 +8,7 @@ tries, and the whole is over when for a while nothing went well.
 import heapq
 import threading
 import time
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -120,6 +121,9 @@ class _Asking:
                     raise Unanswered("nonsense", Then.AGAIN)
             except Unanswered as failure:
                 self._failed(question, failure)
+            except Exception:  # a thread that ends would be waited for for ever
+                traceback.print_exc()
+                self._failed(question, Unanswered("unforeseen", Then.NOT_THIS))
             else:
                 self._answered(question, Known(share, reply.prompt_tokens, reply.completion_tokens))
 

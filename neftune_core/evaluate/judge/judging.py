@@ -32,6 +32,7 @@ WHY = {
     "rejected": "it rejected the request (another 4xx)",
     "stopped": "the judging was stopped",
     "timeout": "it did not answer in time",
+    "unforeseen": "something unforeseen; the log has the traceback",
     "unknown_host": "its host is unknown",
     "unreachable": "the connection failed",
 }
