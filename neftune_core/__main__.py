@@ -55,6 +55,7 @@ def parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--report-fd", type=int, metavar="N", help="speak JSON lines on this file descriptor")
     _add_export(commands)
+    _add_evaluate(commands)
     generate = commands.add_parser(
         "generate",
         help="answer a prompt with the base model and with an adapter",
@@ -188,7 +189,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else list(arguments)
     if words[:1] == ["evaluate"] and words[1:2] and words[1] in judging.KINDS:
         return judging.main(words[1:])
-    asked = _parsed(words)
+    return _do(_parsed(words))
+
+
+def _do(asked: argparse.Namespace) -> int:
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     if asked.command == "run":

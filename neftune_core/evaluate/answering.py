@@ -12,8 +12,9 @@ from neftune_core import prompts
 from neftune_core.decoding import Decoding
 from neftune_core.errors import DatasetError
 from neftune_core.evaluate.answers import Answered, answers
-from neftune_core.evaluate.material import NotThere, Question, asking_for_more
+from neftune_core.evaluate.material import asking_for_more
 from neftune_core.evaluate.plan import Part
+from neftune_core.evaluate.questions import NotThere, Question
 from neftune_core.evaluate.results import Answer
 from neftune_core.evaluate.spec import EvaluationSpec
 from neftune_core.evaluate.subject import batch_size_for

@@ -1,7 +1,7 @@
 """The rows of an evaluation: those a run trained on and held out, and others by name.
 
 Rows are read as the run read them: its template, its longest length, its split. What is asked for and can't
-be had is :class:`NotThere`: it is told in the results and fails nothing.
+be had is told in the results and fails nothing.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,30 +12,16 @@ from typing import Any
 
 from neftune_core import prompts
 from neftune_core.errors import CoreError, DatasetError
+from neftune_core.evaluate.questions import NotThere, Question, questions_in
 from neftune_core.evaluate.spec import EvaluationSpec
 from neftune_core.examples import examples_of
 from neftune_core.model import load_tokenizer
-from neftune_core.prompts_text import asked
 from neftune_core.rows import Message, Row, read_rows
 from neftune_core.sampling import held_out, shuffled
 from neftune_core.spec import JobSpec
 from neftune_core.tokenise import Example
 
 LONG = "\n\nGive a long and detailed answer."  # what the baseline adds to a prompt
-
-
-class NotThere(Exception):
-    """Something asked for can't be had, and why."""
-
-
-@dataclass(frozen=True)
-class Question:
-    """A row whose prompt is answered; ``row`` is its number in its dataset or its part of the split."""
-
-    row: int
-    asked: Row
-    instruction: str
-    reference: str | None
 
 
 @dataclass(frozen=True)
@@ -78,11 +64,12 @@ class Material:
     def questions(self, on: str) -> Sequence[Question]:
         """Give what is answered: of ``train`` a sample by the seed, of ``prompts`` the first ones."""
         if on == "train":
-            found = _questions(self._train())
+            found = questions_in(self._train())
             order = shuffled(len(found), self._seed, "prompts answered")[: self.spec.overlap.prompts]
             return [found[place] for place in sorted(order)]
         named = self.spec.prompts.dataset
-        return _questions(self._held_out() if named is None else self._named(named))[: self.spec.prompts.most]
+        found = questions_in(self._held_out() if named is None else self._named(named))
+        return found[: self.spec.prompts.most]
 
     @property
     def _seed(self) -> int:
@@ -138,34 +125,3 @@ def asking_for_more(row: Row) -> Row:
     told = messages[last]
     messages[last] = Message(told.role, told.content + LONG, context=told.context)
     return Row(row.source_format, row.kind, tuple(messages), row.text, row.tools)
-
-
-def _questions(rows: Sequence[Row]) -> list[Question]:
-    """Take the rows that ask something."""
-    found = [_question(number, row) for number, row in enumerate(rows) if _asks(row)]
-    if not found:
-        raise NotThere("No row asks anything: they are plain text.")
-    return found
-
-
-def _asks(row: Row) -> bool:
-    return row.kind == "messages" and any(message.role == "user" for message in _before(row))
-
-
-def _question(number: int, row: Row) -> Question:
-    before = _before(row)
-    answer = row.messages[len(before)].content if len(before) < len(row.messages) else None
-    users = [message for message in before if message.role == "user"]
-    if len(before) == 1:
-        told = asked(users[0])
-    else:  # all that was said, for who judges the answer to it
-        told = "\n\n".join(f"{message.role}: {asked(message)}" for message in before)
-    return Question(number, row, told, answer or None)
-
-
-def _before(row: Row) -> Sequence[Message]:
-    """Give the turns before the answer that ends a row."""
-    messages = row.messages
-    while messages and messages[-1].role == "assistant":
-        messages = messages[:-1]
-    return messages

@@ -15,9 +15,10 @@ from neftune_core.evaluate.assembly import Found, assembled
 from neftune_core.evaluate.benchmarks import Bench
 from neftune_core.evaluate.comparison import kept
 from neftune_core.evaluate.losses import example_losses, measured_losses
-from neftune_core.evaluate.material import Material, NotThere
+from neftune_core.evaluate.material import Material
 from neftune_core.evaluate.parts import Parts
 from neftune_core.evaluate.plan import Part, planned
+from neftune_core.evaluate.questions import NotThere
 from neftune_core.evaluate.results import Of, Results, Subject, written
 from neftune_core.evaluate.spec import EvaluationSpec
 from neftune_core.evaluate.subject import Weights

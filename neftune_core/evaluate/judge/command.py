@@ -8,7 +8,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-KINDS = ("judge", "win-rate")  # after ``evaluate``
+KINDS = ("judge", "judge-folder", "win-rate")  # after ``evaluate``
 
 
 def main(words: Sequence[str]) -> int:
@@ -18,6 +18,10 @@ def main(words: Sequence[str]) -> int:
         from neftune_core.evaluate.judge.files import tell_win_rate  # noqa: PLC0415 - not for --help
 
         return tell_win_rate(asked.annotations)
+    if asked.kind == "judge-folder":
+        from neftune_core.evaluate.judge.folder import judge_folder  # noqa: PLC0415 - as above
+
+        return judge_folder(asked)
     from neftune_core.evaluate.judge.files import judge_files  # noqa: PLC0415 - as above
 
     return judge_files(asked)
@@ -50,6 +54,17 @@ def parser() -> argparse.ArgumentParser:
     judge.add_argument("--timeout", type=float, metavar="S", help="seconds for a call; 60")
     judge.add_argument("--give-up", type=float, metavar="S", help="seconds without any answer; 180")
     judge.add_argument("--most", type=int, metavar="N", help="the first pairs only")
+    folder = kinds.add_parser(
+        "judge-folder",
+        help="judge what an evaluation has answered",
+        description="Judge the answers in the folder of an evaluation as its spec asks, and add what was "
+        "found to its results.json. Exit status as of judge.",
+    )
+    folder.add_argument("folder", type=Path, metavar="DIR", help="OUT_DIR/evaluation, with results.json")
+    folder.add_argument(
+        "--others", type=_file, metavar="PATH", help="the answers of the other run, or the reference's rows"
+    )
+    add_asking(folder)
     rate = kinds.add_parser(
         "win-rate",
         help="win rates of preferences that are there already",

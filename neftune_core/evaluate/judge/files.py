@@ -49,22 +49,22 @@ def _judge(asked: argparse.Namespace, reporter: Reporter, stop: StopSignal) -> i
     known = Remembered(asked.known or asked.out / ANSWERS)
     expected = {"pairs": len(pairs), **asdict(estimate(pairs, judge, known))}
     if asked.estimate:
-        return _print(expected)
+        return print_json(expected)
     asked.out.mkdir(parents=True, exist_ok=True)
     reporter.event("judge.estimated", expected)
     judged = judge_pairs(pairs, judge, known, stop, hearing(reporter))
     if stop.requested():
         return messages.EXIT_STOPPED
-    missing = [*_unpaired(ours, pairs, judge.spec.most), *judged.missing()]
+    missing = [*alone("judge", ours, pairs, judge.spec.most), *judged.missing()]
     found = {
         "judge": written(judged.result(f"reference:{asked.theirs.name}", ANNOTATIONS)),
         "missing": [written(one) for one in missing],
     }
-    write_annotations(asked.out / ANNOTATIONS, judged, (_name(theirs), _name(ours)))
+    write_annotations(asked.out / ANNOTATIONS, judged, (name_of(theirs), name_of(ours)))
     write_json(asked.out / RESULT, found)
     reporter.artifact(ANNOTATIONS, asked.out / ANNOTATIONS)
     reporter.artifact(RESULT, asked.out / RESULT)
-    return _print(found)
+    return print_json(found)
 
 
 def key_of(variable: str | None, descriptor: int | None) -> str | None:
@@ -86,7 +86,7 @@ def key_of(variable: str | None, descriptor: int | None) -> str | None:
     return key
 
 
-def hearing(reporter: Reporter) -> Callable[[int, int], None]:
+def hearing(reporter: Reporter, what: str = "judge") -> Callable[[int, int], None]:
     """Tell a reporter of progress: at once, then each second, and at the end."""
     last = -1.0
 
@@ -94,7 +94,7 @@ def hearing(reporter: Reporter) -> Callable[[int, int], None]:
         nonlocal last
         if answered == of or time.monotonic() - last >= 1.0:
             last = time.monotonic()
-            reporter.event("judge.progressed", {"answered": answered, "of": of})
+            reporter.event("judge.progressed", {"what": what, "answered": answered, "of": of})
 
     return tell
 
@@ -115,7 +115,7 @@ def tell_win_rate(path: Path) -> int:
     wins = [win for win, _ in known]
     raw = preferences.win_rate(wins)
     controlled = preferences.controlled(wins, [longer for _, longer in known])
-    return _print(
+    return print_json(
         {
             "pairs": len(annotations),
             "judged": len(known),
@@ -138,16 +138,19 @@ def _spec(asked: argparse.Namespace) -> JudgeSpec:
         raise SpecError("; ".join(faults)) from None
 
 
-def _unpaired(ours: list[Output], pairs: list[Pair], most: int | None) -> list[Missing]:
-    alone = min(len(ours), most or len(ours)) - len(pairs)
-    return [Missing(what="judge", why=f"{alone} answers have no counterpart.")] if alone > 0 else []
+def alone(what: str, ours: list[Output], pairs: list[Pair], most: int | None) -> list[Missing]:
+    """Tell how many of our answers have no counterpart."""
+    number = min(len(ours), most or len(ours)) - len(pairs)
+    return [Missing(what=what, why=f"{number} answers have no counterpart.")] if number > 0 else []
 
 
-def _name(outputs: list[Output]) -> str:
+def name_of(outputs: list[Output]) -> str:
+    """Name who answered."""
     return outputs[0].generator if outputs else ""
 
 
-def _print(value: Mapping[str, Any]) -> int:
+def print_json(value: Mapping[str, Any]) -> int:
+    """Print for who reads it, and give the exit status."""
     json.dump(value, sys.stdout, ensure_ascii=False, indent=2)
     sys.stdout.write("\n")
     return messages.EXIT_OK

@@ -108,7 +108,7 @@ def test_the_key_comes_on_a_pipe_and_a_supervisor_hears_how_it_goes(files):
     assert process.returncode == messages.EXIT_OK
     events = [(one.name, one.data) for one in heard if isinstance(one, messages.Event)]
     assert (events[0][0], events[0][1]["calls"]) == ("judge.estimated", 40)
-    assert events[-1] == ("judge.progressed", {"answered": 40, "of": 40})
+    assert events[-1] == ("judge.progressed", {"what": "judge", "answered": 40, "of": 40})
     assert [one.path for one in heard if isinstance(one, messages.Artifact)] == [
         *("judge_annotations.json", "judge.json"),
     ]

@@ -159,7 +159,7 @@ def test_a_judge_that_rejects_everything_is_not_asked_for_ever():
 
 def test_what_nobody_foresaw_is_told_and_ends_nothing(capsys):
     class Surprising(Endpoint):
-        def ask(self, body):
+        def ask(self, _body):
             raise ZeroDivisionError
 
     judge = judge_at("https://judge.example/v1")
