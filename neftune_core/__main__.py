@@ -126,6 +126,7 @@ def _add_evaluate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
     evaluate.add_argument(
         "--tuned", type=Path, metavar="PATH", help="adapter, model or a checkpoint's weights"
     )
+    evaluate.add_argument("--other", type=Path, metavar="PATH", help="the same of a run to be judged against")
     evaluate.add_argument("--step", type=int, metavar="N", help="the step that --tuned is of")
     evaluate.add_argument(
         "--model-dir", type=Path, metavar="DIR", help="the base model; else sought under MODELS_DIRS"

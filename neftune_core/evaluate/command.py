@@ -34,6 +34,7 @@ class Errand:
     job: Path | None = None  # its record.json, or a JobSpec
     tuned: Path | None = None
     step: int | None = None
+    other: Path | None = None  # the tuned weights of the run that a judge compares with
     rows: Path | None = None
     validation_rows: Path | None = None
     data: Mapping[str, Path] = field(default_factory=dict)
@@ -66,7 +67,7 @@ def _evaluate(errand: Errand, reporter: Hearer, stop: StopFlag) -> int:
     rows = material.Material(spec, job, sources, base)
     around = run.Surroundings(
         material=rows,
-        weights=subject.Weights(job, base, found.tuned),
+        weights=subject.Weights(job, base, found.tuned, errand.other),
         of=_of(spec, job, found.step, rows.template),
         parts=Parts(errand.out, _belonging(spec, job, errand, found.tuned)),
         reporter=reporter,
@@ -131,6 +132,7 @@ def _belonging(spec: EvaluationSpec, job: JobSpec, errand: Errand, tuned: Path |
         "job": job.model_dump(mode="json", exclude={"name", "tags", "metadata", "hub_token", "resources"}),
         "files": {name: None if path is None else sha256(path) for name, path in files.items()},
         "tuned": None if tuned is None else _digests(tuned),
+        "other": None if errand.other is None else _digests(errand.other),
     }
 
 

@@ -41,6 +41,8 @@ def planned(spec: EvaluationSpec) -> tuple[Part, ...]:
     parts: list[Part] = []
     if spec.judge is not None and spec.judge.against == "base" and "base" not in subjects:
         parts.append(_answers("base", "prompts"))
+    if spec.judge is not None and spec.judge.against == "run":
+        parts.append(_answers("other", "prompts"))
     for subject in subjects:
         parts += _losses_of(spec, subject)
         if "overlap" in spec.kinds:

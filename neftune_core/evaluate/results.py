@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from neftune_core.evaluate.spec import EvaluationSpec
 
-Subject = Literal["checkpoint", "base"]
+Subject = Literal["checkpoint", "base", "other"]  # other: the run that a judge compares with
 Variant = Literal["plain", "min_length", "long_prompt"]
 AnswersOn = Literal["prompts", "train"]  # the prompts of diversity and judge; training prompts of overlap
 FORMAT = 1

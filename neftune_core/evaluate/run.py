@@ -90,6 +90,8 @@ class Evaluation:
     def _answers(self, part: Part) -> dict[str, Any]:
         material, stop = self._around.material, self._around.stop
         questions = material.questions(part.rows)
+        if part.subject == "other" and self._around.weights.other is None:
+            raise NotThere("The other run is not at hand.")
         speaker = Speaker(
             self._loaded(part.subject),
             material.tokenizer,
@@ -139,6 +141,8 @@ class Evaluation:
     def _named(self, part: Part) -> str:
         """Name who answered, as AlpacaEval's leaderboard would."""
         of = self._around.of
+        if part.subject == "other" and self._spec.judge is not None:
+            return f"{of.model} {self._spec.judge.run}"
         tuned = "" if part.subject == "base" else f" alpha {of.alpha or 0:g} {of.checkpoint}"
         return f"{of.model}{tuned}{'' if part.variant == 'plain' else f' {part.variant}'}"
 

@@ -29,16 +29,17 @@ ON_CPU, ON_GPU = 16, 64  # answers generated at once; the CPU gains nothing from
 
 @dataclass(frozen=True)
 class Weights:
-    """Where the base lies, and what a run has made of it; ``tuned`` is ``None`` for the base alone."""
+    """Where the base lies, and what runs have made of it; ``tuned`` is ``None`` for the base alone."""
 
     job: JobSpec
     model_dir: Path
     tuned: Path | None
+    other: Path | None = None  # of the run that a judge compares with
 
     def load(self, subject: Subject) -> Any:
         """Load who is measured, in eval mode, computing as the run did."""
         numerics = numerics_for(self.job)
-        tuned = None if subject == "base" else self.tuned
+        tuned = {"base": None, "checkpoint": self.tuned, "other": self.other}[subject]
         if tuned is not None and _is_model(tuned):
             model = load_base(tuned, numerics)
         else:

@@ -289,3 +289,43 @@ def test_benchmarks_of_base_and_checkpoint_are_compared(house, tmp_path, monkeyp
         "benchmarks/nowhere/base",
         "benchmarks/nowhere/checkpoint",
     ]
+
+
+def test_another_run_answers_the_same_prompts_for_a_judge(house, tmp_path):
+    judge = {"endpoint": "https://judge.example/v1", "model": "j", "against": "run", "run": "job_2"}
+    spec = {"kinds": ["judge"], "judge": judge, "generation": {"max_new_tokens": 4}, "prompts": {"most": 2}}
+    spec["compare_base"] = False
+    other = house / "run" / "checkpoints" / "step-00000003" / "weights.safetensors"
+
+    there = evaluated(house, tmp_path / "there", spec, "--other", other)
+    gone = evaluated(house, tmp_path / "gone", spec)
+
+    assert [(one.subject, one.answers) for one in there.answers] == [("other", 2), ("checkpoint", 2)]
+    told = [json.loads((tmp_path / "there" / "evaluation" / one.file).read_bytes()) for one in there.answers]
+    assert [one["instruction"] for one in told[0]] == [one["instruction"] for one in told[1]]
+    assert {one["generator"] for one in told[0]} == {"acme/tiny job_2"}
+    assert [one.what for one in gone.missing] == ["answers/prompts/other"]
+
+
+def test_a_whole_model_that_was_tuned_is_measured_by_its_folder_and_by_its_weights(house, tmp_path):
+    training = {"max_steps": 2, "save_every": 2, "learning_rate": 3e-3}
+    job = tmp_path / "job.json"
+    job.write_text(make_spec(method="full", validation={"split": 0.25}, training=training).model_dump_json())
+    run = tmp_path / "run"
+    base = ["--model-dir", str(house / "base")]
+    assert main(["run", str(job), str(house / "rows.jsonl"), str(run), *base, "--checkpoints"]) == 0
+    spec = tmp_path / "spec.json"
+    spec.write_text(json.dumps({"kinds": ["loss"], "loss": {"train_sample": 0}}))
+
+    found = []
+    for tuned in (run / "model", run / "checkpoints" / "step-00000002" / "weights.safetensors"):
+        out = tmp_path / tuned.name
+        more = ["--job", str(run / "record.json"), "--tuned", str(tuned), "--step", "2"]
+        rows = ["--rows", str(house / "rows.jsonl")]
+        assert main(["evaluate", str(spec), str(out), *base, *more, *rows]) == 0
+        found.append({one.subject: one.per_token for one in read(out).loss})
+
+    final = json.loads((run / "record.json").read_bytes())["final"]
+    for losses in found:
+        assert losses["checkpoint"] == pytest.approx(final["eval_loss"], rel=1e-6)
+        assert losses["base"] == pytest.approx(final["base_eval_loss"], rel=1e-6)
