@@ -82,7 +82,7 @@ async def idempotency_key(request: Request) -> str | None:
 
 
 async def job_filter(  # noqa: PLR0913, PLR0917 - each filter, by name
-    kind: Annotated[Literal["train", "export"] | None, Query()] = None,
+    kind: Annotated[Literal["train", "export", "evaluate"] | None, Query()] = None,
     status: Annotated[Status | None, Query()] = None,
     model: Annotated[str | None, Query(max_length=256, pattern=PLAIN)] = None,
     alpha_min: Annotated[float | None, Query(ge=0, le=100, allow_inf_nan=False)] = None,
@@ -142,7 +142,7 @@ def get_job(who: Reader, jobs: Jobs, artifacts: Artifacts, job_id: JobId) -> Job
     """Tell where the job is, what it was asked and what it has made."""
     job = jobs.get(who.project_id, job_id)
     made = [ArtifactRead.of(job_id, one) for one in artifacts.downloads(who.project_id, job_id)]
-    shown = JobRead.of(job, _waiting(jobs, job))
+    shown = JobRead.of(job, waiting(jobs, job))
     return JobDetail(**dict(shown), artifacts=made)
 
 
@@ -238,7 +238,7 @@ def made(response: Response, jobs: JobLedger, job: Job, created: bool) -> JobRea
     """Answer with a job that was asked for, saying whether it is new."""
     response.status_code = 201 if created else 200
     response.headers["location"] = f"/jobs/{job.id}"
-    return JobRead.of(job, _waiting(jobs, job))
+    return JobRead.of(job, waiting(jobs, job))
 
 
 def _merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
@@ -249,7 +249,8 @@ def _merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
     return both
 
 
-def _waiting(jobs: JobLedger, job: Job) -> QueueRead | None:
+def waiting(jobs: JobLedger, job: Job) -> QueueRead | None:
+    """Tell why a job does not run, where it waits."""
     match job.status, job.intent:
         case Status.QUEUED, _:
             position, limit = jobs.waiting(job)

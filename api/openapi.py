@@ -14,6 +14,7 @@ from api.openai.chat_body import ChatSpec, CompletionSpec
 from api.openai.create_body import CreateJob
 from api.openai.uploads import CompleteUpload, CreateUpload
 from api.openapi_words import EXAMPLES, described
+from neftune_core.evaluate.spec import EvaluationSpec
 from neftune_core.spec import JobSpec
 
 _DESCRIPTION = """Fine-tune language models with the paper's NEFTune noise.
@@ -27,7 +28,16 @@ _REFUSED = "Refused; `code` tells why, and errors.md what to do."
 _PLACE = re.compile(r"\{(\w+)\}")
 _TEXT = {"type": "string"}
 OPEN = frozenset({"/healthz", "/readyz"})  # those that ask for no key
-_BODIES = (JobSpec, CreateJob, CreateUpload, CompleteUpload, GenerateSpec, ChatSpec, CompletionSpec)
+_BODIES = (
+    JobSpec,
+    EvaluationSpec,
+    CreateJob,
+    CreateUpload,
+    CompleteUpload,
+    GenerateSpec,
+    ChatSpec,
+    CompletionSpec,
+)
 
 
 def describe(app: FastAPI) -> dict[str, Any]:

@@ -140,7 +140,7 @@ class JobRead(Schema):
             metrics=dict(job.metrics_summary),
             queue=queue,
             attempt=job.attempt,
-            error=_error(job),
+            error=error_of(job),
             tags=list(job.tags),
             retry_of=job.retry_of,
             clone_of=job.clone_of,
@@ -159,7 +159,8 @@ class JobDetail(JobRead):
     artifacts: list[ArtifactRead] = []
 
 
-def _error(job: Job) -> ErrorRead | None:
+def error_of(job: Job) -> ErrorRead | None:
+    """Show why a job failed, if it did."""
     if job.error_code is None:
         return None
     return ErrorRead(code=job.error_code, detail=job.error_message or "", retryable=bool(job.error_retryable))

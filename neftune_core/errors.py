@@ -25,6 +25,7 @@
         ├── CheckpointDamaged  checkpoint_corrupt
         ├── CheckpointMismatch checkpoint_mismatch
         ├── ExportMismatch     export_mismatch
+        ├── BenchmarkUnavailable  benchmark_unavailable
         ├── RanksDiffer        ranks_differ
         ├── RankLost           rank_lost (retryable)
         └── SupervisorLost     worker_lost (retryable)
@@ -148,6 +149,12 @@ class ExportMismatch(RunError):
     """What was merged does not compute what base and adapter compute, or its base is another one."""
 
     code = "export_mismatch"
+
+
+class BenchmarkUnavailable(RunError):
+    """A benchmark can't be measured here: no such task, or no data for it."""
+
+    code = "benchmark_unavailable"
 
 
 class RanksDiffer(RunError):

@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from neftune_store.checkpoints import Checkpoint, candidates, rewind
 from neftune_store.datasets import Dataset, dataset_of
 from neftune_store.ids import new_id
+from neftune_store.inputs import Input, inputs_of
 from neftune_store.journal import Fact, change
 from neftune_store.models import DatasetRow, JobRow, RunRow
 from neftune_store.quotas import running_jobs
@@ -93,6 +94,7 @@ class Claim:
     resolved: dict[str, Any] | None
     dataset: Dataset
     validation_dataset: Dataset | None
+    inputs: tuple[Input, ...]  # what it reads beside
     crashes: int
     infra_errors: int
     drains: int
@@ -175,6 +177,7 @@ def _claim_of(
         resolved=row.resolved,
         dataset=datasets[row.dataset_id],
         validation_dataset=datasets.get(row.validation_dataset_id) if row.validation_dataset_id else None,
+        inputs=inputs_of(session, row.id),
         crashes=row.crashes,
         infra_errors=row.infra_errors,
         drains=row.drains,

@@ -35,6 +35,11 @@ _NAMED = text(
         OR EXISTS (SELECT FROM artifacts JOIN jobs ON jobs.id = job_id
                    WHERE blob_key = given.key AND deleted_at IS NULL)
     UNION
+    SELECT file ->> 'blob_key' FROM job_inputs JOIN jobs ON jobs.id = job_id
+    CROSS JOIN jsonb_array_elements(weights -> 'files') AS file
+    WHERE status NOT IN ('succeeded', 'failed', 'cancelled')
+    AND file ->> 'blob_key' = ANY(CAST(:keys AS text[]))
+    UNION
     SELECT file ->> 'blob_key' FROM checkpoints JOIN jobs ON jobs.id = job_id
     CROSS JOIN jsonb_array_elements(manifest -> 'files') AS file
     WHERE dropped_at IS NULL AND deleted_at IS NULL AND file ->> 'blob_key' = ANY(CAST(:keys AS text[]))

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from neftune_store.errors import DatasetInUse, DatasetNotFound
 from neftune_store.ids import is_id, new_id
 from neftune_store.lifecycle import READ_ROWS, TERMINAL
-from neftune_store.models import DatasetRow, JobRow
+from neftune_store.models import DatasetRow, JobInputRow, JobRow
 from neftune_store.paging import Page, Place, check_limit, decode_cursor, page_of
 from neftune_store.quotas import check_room
 from neftune_store.sanitise import clean_json, clean_text
@@ -110,7 +110,12 @@ class DatasetLedger:
             JobRow.status.not_in(TERMINAL),
             JobRow.kind.in_(READ_ROWS),
         )
-        if self._session.scalar(needs.limit(1)) is not None:
+        reads = (
+            select(JobRow.id)
+            .join(JobInputRow, JobInputRow.job_id == JobRow.id)
+            .where(JobInputRow.dataset_id == row.id, JobRow.status.not_in(TERMINAL))
+        )
+        if any(self._session.scalar(found.limit(1)) is not None for found in (needs, reads)):
             raise DatasetInUse
         hidden = update(DatasetRow).where(DatasetRow.id == row.id).values(deleted_at=func.clock_timestamp())
         self._session.execute(hidden)

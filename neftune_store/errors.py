@@ -26,6 +26,10 @@
     │   ├── JobNotSucceeded         job_not_succeeded
     │   ├── NothingToMerge          nothing_to_merge
     │   ├── JobInUse                job_in_use
+    │   ├── NothingToEvaluate       nothing_to_evaluate
+    │   ├── BestUnknown             best_unknown
+    │   ├── CheckpointNotKept       checkpoint_not_kept
+    │   ├── OtherBase               other_base
     │   ├── TooManySecrets          too_many_secrets
     │   ├── SecretsOff              secrets_off
     │   └── InvalidMove             invalid_move
@@ -249,7 +253,7 @@ class JobNotSucceeded(Conflict):
     code = "job_not_succeeded"
 
     def __init__(self) -> None:
-        super().__init__("The job has no result; only a job that succeeded can be exported.")
+        super().__init__("The job has no result; only a job that succeeded has one to work on.")
 
 
 class NothingToMerge(Conflict):
@@ -264,7 +268,49 @@ class JobInUse(Conflict):
     code = "job_in_use"
 
     def __init__(self) -> None:
-        super().__init__("An export of this job has not ended; wait for it or cancel it first.")
+        super().__init__(
+            "An export or evaluation that reads this job has not ended; wait for it or cancel it first."
+        )
+
+
+class NothingToEvaluate(Conflict):
+    """The job has trained nothing."""
+
+    code = "nothing_to_evaluate"
+
+    def __init__(self) -> None:
+        super().__init__("Only what was trained can be evaluated; name the job that trained it.")
+
+
+class BestUnknown(Conflict):
+    """The run measured no held-out loss, so no checkpoint is its best."""
+
+    code = "best_unknown"
+
+    def __init__(self) -> None:
+        super().__init__("The run had no held-out rows, so none of its checkpoints is the best; use last.")
+
+
+class CheckpointNotKept(Conflict):
+    """The checkpoint is no longer there, or never was."""
+
+    code = "checkpoint_not_kept"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The job keeps no such checkpoint; its artifacts name those that are kept, or use last."
+        )
+
+
+class OtherBase(Conflict):
+    """Two runs of different bases can't be compared in one evaluation."""
+
+    code = "other_base"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The other run has another base model; upload its answers and name them as reference."
+        )
 
 
 class TooManySecrets(Conflict):

@@ -16,7 +16,7 @@ from neftune_store.artifacts import Artifact, ArtifactLedger
 from neftune_store.claims import Claim
 from neftune_store.errors import JobNotFound, JobNotSucceeded, NothingToMerge
 from neftune_store.job import Job, job_of
-from neftune_store.lifecycle import TERMINAL, Status
+from neftune_store.lifecycle import Status
 from neftune_store.models import JobRow
 from neftune_store.submit import Origin, known_by_key, submit
 
@@ -74,12 +74,6 @@ def _refuse_unfit(row: JobRow) -> None:
         raise NothingToMerge(
             "A full fine-tune has no adapter: its artifact model is what a merge would give."
         )
-
-
-def is_worked_on(session: Session, job_id: str) -> bool:
-    """Tell whether a job that has not ended reads what this one has left."""
-    found = select(JobRow.id).where(JobRow.of_job == job_id, JobRow.status.not_in(TERMINAL))
-    return session.scalar(found.limit(1)) is not None
 
 
 def subject_of(session: Session, claim: Claim, kind: str) -> Subject:

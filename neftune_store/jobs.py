@@ -25,10 +25,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Session
 
+from neftune_core.evaluate.spec import EvaluationSpec
 from neftune_core.spec import JobSpec
-from neftune_store import exports
+from neftune_store import evaluations, exports
 from neftune_store.errors import AlreadyFinished, InvalidMove, JobInUse, JobNotFound
 from neftune_store.ids import is_id
+from neftune_store.inputs import is_worked_on
 from neftune_store.job import Job, job_of
 from neftune_store.journal import FRESH, Fact, change
 from neftune_store.lifecycle import TERMINAL, Intent, Status
@@ -70,6 +72,7 @@ class JobFilter:
     """Which jobs a list shows; what is ``None`` filters nothing."""
 
     kind: str | None = None
+    of_job: str | None = None
     status: Status | None = None
     model: str | None = None
     alpha_min: float | None = None
@@ -119,6 +122,12 @@ class JobLedger:
                 queue_limit=self._queue_limit,
                 retry_of=row.id,
             )
+        if row.kind == evaluations.KIND:
+            if row.of_job is not None:
+                self._row(project_id, row.of_job, lock=True)  # so that it is not deleted meanwhile
+            return evaluations.retry_evaluation(
+                self._session, row, idempotency_key=idempotency_key, queue_limit=self._queue_limit
+            )
         return submit(
             self._session,
             project_id,
@@ -139,6 +148,18 @@ class JobLedger:
             options,
             idempotency_key=idempotency_key,
             queue_limit=self._queue_limit,
+        )
+
+    def evaluate(
+        self, project_id: str, job_id: str, asked: EvaluationSpec, *, idempotency_key: str | None = None
+    ) -> tuple[Job, bool]:
+        """Ask what a job has trained to be measured."""
+        other = None if asked.judge is None else asked.judge.run
+        # In the order of their ids: who holds one and waits for the other waits for nobody that waits.
+        rows = {id_: self._row(project_id, id_, lock=True) for id_ in sorted({job_id, other or job_id})}
+        question = evaluations.Question(asked, rows[job_id], None if other is None else rows[other])
+        return evaluations.submit_evaluation(
+            self._session, question, idempotency_key=idempotency_key, queue_limit=self._queue_limit
         )
 
     def get(self, project_id: str, job_id: str, kind: str | None = None) -> Job:
@@ -226,7 +247,7 @@ class JobLedger:
         row = self._row(project_id, job_id, lock=True)
         if row.status not in TERMINAL:
             raise InvalidMove("The job has not ended; cancel it first.")
-        if exports.is_worked_on(self._session, row.id):
+        if is_worked_on(self._session, row.id):
             raise JobInUse
         hidden = update(JobRow).where(JobRow.id == row.id).values(deleted_at=func.clock_timestamp())
         self._session.execute(hidden)
@@ -304,6 +325,8 @@ def _filtered(wanted: JobFilter) -> Select[JobRow]:
     conditions: list[ColumnElement[bool]] = []
     if wanted.kind is not None:
         conditions.append(JobRow.kind == wanted.kind)
+    if wanted.of_job is not None:
+        conditions.append(JobRow.of_job == wanted.of_job)
     if wanted.status is not None:
         conditions.append(JobRow.status == wanted.status)
     if wanted.model is not None:

@@ -28,7 +28,7 @@ class Intent(StrEnum):
 
 
 KINDS = ("train", "evaluate", "export")
-READ_ROWS = frozenset({"train", "evaluate"})  # the kinds of job that need the datasets of their spec
+READ_ROWS = frozenset({"train"})  # the kinds of job that need the datasets of their spec; others name theirs
 
 TERMINAL = frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELLED})
 

@@ -347,6 +347,30 @@ class JobRow(Base):
     )
 
 
+class JobInputRow(Base):
+    """One thing that a job reads beside what its spec names: rows, or weights that another job has left.
+
+    Weights are named file by file, so that what was asked for is read, whatever is kept of that job later.
+    """
+
+    __tablename__ = "job_inputs"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
+    place: Mapped[str] = mapped_column(primary_key=True)  # what it is read as
+    dataset_id: Mapped[str | None] = mapped_column(ForeignKey("datasets.id"))
+    of_job: Mapped[str | None] = mapped_column(ForeignKey("jobs.id"))
+    weights: Mapped[Json | None]
+
+    __table_args__ = (
+        CheckConstraint(
+            "(dataset_id IS NULL) = (weights IS NOT NULL) AND (weights IS NULL) = (of_job IS NULL)",
+            name="one",
+        ),
+        Index("ix_job_inputs_dataset_id", "dataset_id", postgresql_where=text("dataset_id IS NOT NULL")),
+        Index("ix_job_inputs_of_job", "of_job", postgresql_where=text("of_job IS NOT NULL")),
+    )
+
+
 class IdempotencyKeyRow(Base):
     """Which job a client's key made, for as long as the job is remembered."""
 

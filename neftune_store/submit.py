@@ -60,7 +60,7 @@ def submit(  # noqa: PLR0913 - what was asked, by whom, and under which limit
         if known is not None:
             return known, False
     check_queue(session, project_id, queue_limit)
-    if origin.kind in READ_ROWS:
+    if origin.kind in READ_ROWS:  # others have held what they read
         _hold_datasets(session, project_id, spec)
         if spec.hub_token is not None:
             check_known(session, project_id, spec.hub_token.secret)

@@ -35,6 +35,7 @@ class Seen:
     checkpoints: dict[str, list[Any]]
     results: dict[str, list[Any]]
     artifacts: dict[str, list[Any]]
+    inputs: dict[str, list[Any]]
     datasets: Rows
     keys: Rows
 
@@ -51,6 +52,7 @@ class Seen:
                 checkpoints=_by_job(connection, "checkpoints", "step"),
                 results=_by_job(connection, "results", "id"),
                 artifacts=_by_job(connection, "artifacts", "name"),
+                inputs=_by_job(connection, "job_inputs", "place"),
                 datasets=_all(connection, "datasets", "id"),
                 keys=_all(connection, "idempotency_keys", "key"),
             )
@@ -254,6 +256,10 @@ def what_is_needed_is_there(seen: Seen) -> Wrong:
             and {job.dataset_id, job.validation_dataset_id} & deleted
         ):
             yield f"{id_} is {job.status} and a dataset of it is deleted"
+        read = {row.dataset_id for row in seen.inputs[id_]}
+        left = [row.of_job for row in seen.inputs[id_] if row.of_job and seen.jobs[row.of_job].deleted_at]
+        if job.status not in TERMINAL and (read & deleted or left):
+            yield f"{id_} is {job.status} and something that it reads is deleted"
 
 
 def one_export_is_alive(seen: Seen) -> Wrong:
@@ -263,8 +269,9 @@ def one_export_is_alive(seen: Seen) -> Wrong:
         if job.kind == "train" or job.status in {Status.FAILED, Status.CANCELLED} or job.deleted_at:
             continue
         of = seen.jobs[job.of_job]
-        alive[of.id, job.options["kind"]] += job.kind == "export"
-        if of.status != Status.SUCCEEDED or of.project_id != job.project_id:
+        if job.kind == "export":
+            alive[of.id, job.options["kind"]] += 1
+        if of.project_id != job.project_id or (job.kind == "export" and of.status != Status.SUCCEEDED):
             yield f"{id_} works on {of.id}, which is {of.status} in {of.project_id}"
         if job.status not in TERMINAL and of.deleted_at is not None:
             yield f"{id_} is {job.status} and works on {of.id}, which is deleted"

@@ -16,19 +16,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from neftune_core.errors import CoreError, SpecError
+from neftune_core.errors import BenchmarkUnavailable, SpecError
 
 STANDARD = ("arc_easy", "arc_challenge", "hellaswag", "mmlu", "truthfulqa_mc1", "truthfulqa_mc2")
 _FOLDERS = ("arc", "hellaswag", "mmlu/default", "truthfulqa")  # where lm-eval describes them
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")  # no path and no pattern: lm-eval would follow those
 _PLAIN = "none"  # the filter that leaves answers as they are
 BATCH = 8
-
-
-class BenchmarkUnavailable(CoreError):
-    """A benchmark can't be measured here: no such task, or no data for it."""
-
-    code = "benchmark_unavailable"
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,7 @@ KINDS = ("job", "ds", "wh", "key", "prj")
 BODIES: dict[str, object] = {
     "/v1/uploads/{upload}/complete": {"part_ids": ["part_x"]},
     "/jobs/{job_id}/export": {"kind": "merged"},
+    "/jobs/{job_id}/evaluations": {"kinds": ["benchmarks"]},
 }
 
 
@@ -55,7 +56,11 @@ def with_ids(  # noqa: PLR0917 - one id of each kind
 ) -> str:
     """Fill in the places of a path; one that is not known here would be an id that never was."""
     path = path.replace("{key_id}", key_id).replace("{project_id}", project_id)
-    filled = path.replace("{job_id}", job_id).replace("{dataset_id}", dataset_id)
+    filled = (
+        path.replace("{evaluation_id}", job_id)
+        .replace("{job_id}", job_id)
+        .replace("{dataset_id}", dataset_id)
+    )
     filled = filled.replace("{ftjob}", job_id.replace("job_", "ftjob-", 1))
     filled = filled.replace("{file}", dataset_id.replace("ds_", "file-", 1))
     filled = filled.replace("{upload}", dataset_id.replace("ds_", "upload_", 1))

@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 
+from neftune_core.evaluate.spec import EvaluationSpec
 from neftune_store import collection
 from neftune_store.blobs import Blobs, blob_key
 from neftune_store.checkpoints import CheckpointFile
 from neftune_store.collection import _NAMED, collect, revive
 from neftune_store.datasets import DatasetLedger
 from neftune_store.db import make_engine, unit_of_work
+from neftune_store.job import Job
 from neftune_store.jobs import JobLedger
 from neftune_store.lifecycle import Status
 from neftune_store.restored import make_fit
@@ -82,7 +84,30 @@ def named_by_checkpoint(engine: Engine, key: str) -> None:
         commit_checkpoint(session, claim, 5, files)
 
 
-@pytest.mark.parametrize("name", [named_by_dataset, named_by_artifact, named_by_checkpoint])
+def named_by_input(engine: Engine, key: str) -> Job:
+    """A checkpoint of a job that goes on and lets go of it, while somebody measures it."""
+    of = make_job(engine)
+    files = [CheckpointFile("weights.safetensors", "0" * 64, 1, key)]
+    with unit_of_work(engine) as session:
+        commit_checkpoint(session, make_claim(engine), 5, files)
+        asked = EvaluationSpec(kinds=("benchmarks",), checkpoint=5)
+        job, _ = JobLedger(session).evaluate(of.project_id, of.id, asked)
+        session.execute(text("UPDATE checkpoints SET dropped_at = now(), dropped_why = 'old'"))
+    return job
+
+
+def test_what_an_evaluation_reads_goes_when_it_has_ended(engine: Engine, blobs: Blobs, put) -> None:
+    key = put(b"weights")
+    job = named_by_input(engine, key)
+    collect(engine, blobs)
+    assert collect(engine, blobs, grace=NOW).removed == 0
+    with unit_of_work(engine) as session:
+        JobLedger(session).cancel(job.project_id, job.id)
+    collect(engine, blobs)
+    assert collect(engine, blobs, grace=NOW).removed == 1
+
+
+@pytest.mark.parametrize("name", [named_by_dataset, named_by_artifact, named_by_checkpoint, named_by_input])
 def test_what_a_row_names_stays(engine: Engine, blobs: Blobs, put, name) -> None:
     # Given an object that was condemned before a row named it
     key = put(b"wanted")

@@ -12,10 +12,9 @@ from typing import Any
 import pytest
 import torch
 
-from neftune_core.errors import SpecError
+from neftune_core.errors import BenchmarkUnavailable, SpecError
 from neftune_core.evaluate.benchmarks import (
     Bench,
-    BenchmarkUnavailable,
     Difference,
     Score,
     compared,
