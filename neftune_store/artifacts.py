@@ -82,7 +82,7 @@ class ArtifactLedger:
         """List what a job has left, by name."""
         known(self._session, project_id, job_id)
         found = select(ArtifactRecord).where(_of(job_id)).order_by(ArtifactRecord.name)
-        return [_artifact_of(row) for row in self._session.scalars(found)]
+        return [artifact_of(row) for row in self._session.scalars(found)]
 
     def downloads(self, project_id: str, job_id: str) -> Sequence[Artifact]:
         """List what a job has left, and the files of the checkpoints that are kept, the furthest first."""
@@ -101,7 +101,7 @@ class ArtifactLedger:
         row = self._session.scalars(found).one_or_none()
         if row is None:
             raise ArtifactNotFound
-        return _artifact_of(row)
+        return artifact_of(row)
 
     def _checkpoints(self, job_id: str, step: int | None = None) -> Iterator[Artifact]:
         status = self._session.scalar(select(JobRow.status).where(JobRow.id == job_id))
@@ -146,7 +146,8 @@ def _files_of(row: CheckpointRow, *, partial: bool) -> Iterator[Artifact]:
         )
 
 
-def _artifact_of(row: ArtifactRecord) -> Artifact:
+def artifact_of(row: ArtifactRecord) -> Artifact:
+    """Give the value of a row."""
     return Artifact(
         row.id,
         row.job_id,

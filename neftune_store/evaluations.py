@@ -13,11 +13,13 @@ from sqlalchemy.orm import Session
 
 from neftune_core.evaluate.spec import EvaluationSpec
 from neftune_core.spec import JobSpec
+from neftune_store.artifacts import Artifact, artifact_of
+from neftune_store.claims import Claim
 from neftune_store.datasets import DatasetLedger
 from neftune_store.errors import OtherBase
 from neftune_store.inputs import Input, add_inputs, inputs_of
 from neftune_store.job import Job
-from neftune_store.models import JobRow, ResultRow
+from neftune_store.models import ArtifactRecord, JobRow, ResultRow
 from neftune_store.saved import weights_of
 from neftune_store.secrets import check_known
 from neftune_store.submit import Origin, known_by_key, submit
@@ -25,6 +27,7 @@ from neftune_store.submit import Origin, known_by_key, submit
 KIND = "evaluate"
 # The places of what it reads.
 ROWS, HELD_OUT, WEIGHTS = "rows", "held_out", "weights"
+JUDGED = "evaluation/judge_answers.jsonl"  # an artifact: what a judge has said
 PROMPTS, REFERENCE, OTHER, LOSS = "prompts", "reference", "other", "loss."
 
 
@@ -104,6 +107,22 @@ def retry_evaluation(
 def results_of(session: Session, job_id: str) -> dict[str, Any] | None:
     """Give what an evaluation found; nothing before it has succeeded."""
     return session.scalar(select(ResultRow.record).where(ResultRow.job_id == job_id))
+
+
+def judged_before(session: Session, claim: Claim, latest: int = 3) -> list[Artifact]:
+    """Give the answers of judges that the last evaluations have kept; each hands on those before it."""
+    found = (
+        select(ArtifactRecord)
+        .join(JobRow, JobRow.id == ArtifactRecord.job_id)
+        .where(
+            JobRow.project_id == claim.project_id,
+            JobRow.kind == KIND,
+            JobRow.deleted_at.is_(None),
+            ArtifactRecord.name == JUDGED,
+        )
+        .order_by(JobRow.created_at.desc(), JobRow.id.desc())
+    )
+    return [artifact_of(row) for row in session.scalars(found.limit(latest))][::-1]
 
 
 def _inputs(session: Session, question: Question) -> Iterator[Input]:

@@ -86,6 +86,13 @@ def write_metrics(
     return row.last_seq + len(steps)
 
 
+def set_progress(session: Session, claim: Claim, progress: Mapping[str, Any]) -> None:
+    """Show how far a run is that has no steps; who follows its curve need not hear of it."""
+    fenced(session, claim)
+    _write(session, claim, {"progress": clean_json(dict(progress)), "progress_at": func.clock_timestamp()})
+    notify(session, JOBS_CHANNEL, claim.job_id)
+
+
 def add_event(session: Session, claim: Claim, name: str, data: Mapping[str, Any]) -> int:
     """Write down a fact about the run; give its number. Facts about the job are not a run's to tell."""
     if name.startswith(RESERVED):

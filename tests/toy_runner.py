@@ -42,7 +42,7 @@ class Toy:
     def metric(self, step, **values):
         self.say(type="metric", step=step, values=values)
 
-    def event(self, name, **data):
+    def event(self, name, /, **data):
         self.say(type="event", name=name, data=data)
 
     def result(self, spec, rows):
@@ -229,7 +229,114 @@ def export(given):
     sys.exit(0)
 
 
+def asked_to_measure():
+    parser = argparse.ArgumentParser()
+    for name in ("verb", "spec", "out"):
+        parser.add_argument(name)
+    for name in ("job", "tuned", "step", "model-dir", "rows", "validation-rows", "benchmarks", "other"):
+        parser.add_argument(f"--{name}")
+    parser.add_argument("--data", action="append", default=[])
+    parser.add_argument("--report-fd", type=int)
+    return parser.parse_args()
+
+
+def asked_to_judge():
+    parser = argparse.ArgumentParser()
+    for name in ("verb", "kind", "folder"):
+        parser.add_argument(name)
+    parser.add_argument("--others")
+    parser.add_argument("--allow", action="append", default=[])
+    for name in ("report-fd", "key-fd"):
+        parser.add_argument(f"--{name}", type=int)
+    return parser.parse_args()
+
+
+def evaluate(given):
+    """Three parts, each kept as the real runner keeps them; ``evaluating`` seconds for each."""
+    toys = options(json.loads(Path(given.job).read_text()))
+    toy = Toy(given)
+    spec = json.loads(Path(given.spec).read_text())
+    tuned = given.tuned and Path(given.tuned)
+    files = sorted(tuned.iterdir()) if tuned and tuned.is_dir() else [tuned] if tuned else []
+    parts = toy.out / "parts"
+    found = sorted(toy.out.glob("checkpoints/step-*"))
+    if found:
+        shutil.copytree(found[-1], parts)
+    parts.mkdir(exist_ok=True)
+    names = ["one", "two", "three"]
+    done = [name for name in names if (parts / name).exists()]
+    toy.event("evaluation.planned", parts=names, done=len(done))
+    if "environ" in toys:
+        toy.event("evaluation.environ", environ=dict(os.environ), arguments=sys.argv)
+    for number, name in enumerate(names, 1):
+        if name not in done:
+            until = time.monotonic() + float(toys.get("evaluating", "0"))
+            while time.monotonic() < until and not toy.stopped:
+                time.sleep(0.02)
+            if toy.stopped:
+                sys.exit(75)
+            toy.event("evaluation.progress", name=name, done=1, of=2)
+            (parts / name).write_text(str(os.getpid()))
+            shutil.copytree(parts, toy.out / "checkpoints" / f"step-{number:08d}")
+            toy.say(type="checkpoint", step=number, path=f"checkpoints/step-{number:08d}")
+            time.sleep(0.2 if "evaluating" in toys else 0)  # long enough for it to be kept
+        toy.event("evaluation.part", name=name, number=number, of=len(names))
+    results = {
+        "spec": spec,
+        "weights": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files},
+        "step": given.step,
+        "rows": {
+            place: hashlib.sha256(Path(path).read_bytes()).hexdigest()
+            for place, path in [("rows", given.rows), *(one.split("=", 1) for one in given.data)]
+            if path
+        },
+        "template": json.loads(Path(given.job).read_text())["training"]["template"],
+        "pids": [(parts / name).read_text() for name in names],
+        "missing": [],
+    }
+    leave(toy, results)
+
+
+def leave(toy, results):
+    folder = toy.out / "evaluation"
+    folder.mkdir(exist_ok=True)
+    (folder / "results.json").write_text(json.dumps(results))
+    toy.say(type="artifact", name="evaluation", path="evaluation")
+    sys.exit(0)
+
+
+def judge(given):
+    """The second child: says of what it was given only hashes; ``judging`` tells how it ends."""
+    toys = options(json.loads((Path(given.folder).parent.parent / "job.json").read_text()))
+    given.out = Path(given.folder).parent
+    toy = Toy(given)
+    key = b"" if given.key_fd is None else os.fdopen(given.key_fd, "rb").read()
+    seen = f"{dict(os.environ)} {sys.argv}"
+    toy.event("judge.heard", key=hashlib.sha256(key).hexdigest(), seen=bool(key) and key.decode() in seen)
+    toy.event("judge.progressed", answered=1, of=4)
+    until = time.monotonic() + float(toys.get("judging_s", "0"))
+    while time.monotonic() < until and not toy.stopped:
+        time.sleep(0.02)
+    if toy.stopped:
+        sys.exit(75)
+    if toys.get("judging") == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if toys.get("judging") == "fail":
+        toy.say(type="failed", code="invalid_spec", detail="The key is no word.", retryable=False)
+        sys.exit(1)
+    answers = toy.out / "evaluation" / "judge_answers.jsonl"
+    known = answers.read_text() if answers.exists() else ""
+    results = json.loads((toy.out / "evaluation" / "results.json").read_text())
+    results["judge"] = {"known": known.split(), "allow": given.allow, "others": given.others}
+    answers.write_text(known + f"answer-{len(known.split())}\n")
+    leave(toy, results)
+
+
 def main():
+    if sys.argv[1:3] == ["evaluate", "judge-folder"]:
+        judge(asked_to_judge())
+    if sys.argv[1] == "evaluate":
+        evaluate(asked_to_measure())
     given = asked()
     if given.verb == "export":
         export(given)

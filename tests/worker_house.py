@@ -186,6 +186,16 @@ class House:
         ring(self.redis_url)
         return asked
 
+    def evaluate(self, job: Job, **asked: object) -> Job:
+        """Ask for what it has trained to be measured."""
+        from neftune_core.evaluate.spec import EvaluationSpec  # noqa: PLC0415 - as below
+
+        spec = EvaluationSpec.model_validate({"kinds": ["loss"], **asked})
+        with unit_of_work(self.engine) as session:
+            made, _ = JobLedger(session).evaluate(job.project_id, job.id, spec)
+        ring(self.redis_url)
+        return made
+
     def cancel(self, job: Job) -> Job:
         """Ask for a job's end."""
         with unit_of_work(self.engine) as session:

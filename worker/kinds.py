@@ -7,13 +7,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from neftune_store.artifacts import Artifact
 from neftune_store.blobs import Blobs
 from neftune_store.checkpoints import Checkpoint, CheckpointFile
 from neftune_store.claims import Claim
-from neftune_store.errors import BlobNotFound, NotFound
+from neftune_store.errors import BlobNotFound, NotFound, RecordNotFound
 from neftune_store.exports import Subject
+from worker import evaluating
 from worker.checkpoints import Damaged, fetch_file, restore
 from worker.errors import AdapterCorrupt, SubjectGone, UnknownKind
+from worker.evaluating import Sequel, Surroundings
 from worker.inputs import Check, lay_out, write_json
 from worker.settings import WorkerSettings
 from worker.stop import Bounds
@@ -31,6 +34,9 @@ class Desk:
     check: Check
     subject: Callable[[str], Subject]  # what the job that this one is about has left
     pass_over: Callable[[Checkpoint], None]
+    settings: WorkerSettings
+    said: Callable[[], list[Artifact]]  # what judges have said to this project before
+    secret: Callable[[str], str]  # opens one of the project's
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +48,9 @@ class Kind:
     owed: Callable[[Claim], tuple[str, ...]]  # the artifacts of which one has to be there
     bounds: Callable[[Claim, WorkerSettings], Bounds]
     has_metrics: bool
+    sequel: Callable[[Desk], Sequel | None] = lambda _: None  # a second child, when the runner is done
+    record: str | None = None  # where it lies, if the runner does not tell
+    without: Callable[[Desk, str], None] = lambda _desk, _why: None  # when that one failed, and why
 
 
 def kind_of(claim: Claim) -> Kind:
@@ -51,10 +60,10 @@ def kind_of(claim: Claim) -> Kind:
     return KINDS[claim.kind]
 
 
-def command_of(settings: WorkerSettings, kind: Kind) -> list[str]:
-    """Give the runner's command for this kind; the setting may end in the verb of training, as ever."""
+def command_of(settings: WorkerSettings, *verb: str) -> list[str]:
+    """Give the runner's command with this verb; the setting may end in the verb of training, as ever."""
     *command, last = settings.runner
-    return [*command, kind.verb] if last == KINDS["train"].verb else [*settings.runner, kind.verb]
+    return [*command, *verb] if last == KINDS["train"].verb else [*settings.runner, *verb]
 
 
 def revision_of(claim: Claim, subject: Callable[[str], Subject]) -> str | None:
@@ -62,7 +71,10 @@ def revision_of(claim: Claim, subject: Callable[[str], Subject]) -> str | None:
     asked: str | None = claim.spec.get("revision")
     if claim.of_job is None:
         return asked
-    model = subject(ADAPTER).record.get("model")
+    try:
+        model = subject(ADAPTER).record.get("model")
+    except RecordNotFound:  # one of its checkpoints is measured
+        return asked
     commit = model.get("commit") if isinstance(model, dict) else None
     return commit if isinstance(commit, str) else asked
 
@@ -114,11 +126,42 @@ def _merged(_claim: Claim) -> tuple[str, ...]:
 
 
 def _phases(_claim: Claim, settings: WorkerSettings) -> Bounds:
-    """An export has no steps: each of its few words may take as long as loading a model."""
+    """Where there are no steps, each word may take as long as loading a model."""
     return Bounds(stall=settings.first_step_seconds, first_step=settings.first_step_seconds)
+
+
+# Evaluating
+
+
+def _evaluating(desk: Desk, model: Path) -> list[str]:
+    restore(desk.claim.checkpoints, desk.folder / "out", desk.blobs, desk.check, desk.pass_over)
+    given = evaluating.measuring(
+        _around(desk), lambda: desk.subject(ADAPTER).record, desk.settings.benchmarks_dir
+    )
+    return [*given, "--model-dir", str(model)]
+
+
+def _judging(desk: Desk) -> Sequel | None:
+    return evaluating.judging(_around(desk), desk.settings.judge_allow, desk.said(), desk.secret)
+
+
+def _unjudged(desk: Desk, why: str) -> None:
+    evaluating.tell_missing(_around(desk), why)
+
+
+def _around(desk: Desk) -> Surroundings:
+    return Surroundings(desk.claim, desk.folder, desk.blobs, desk.check)
+
+
+RECORD = f"{evaluating.FOLDER}/{evaluating.RESULTS}"
+
+
+def _evaluated(_claim: Claim) -> tuple[str, ...]:
+    return (evaluating.FOLDER,)
 
 
 KINDS = {
     "train": Kind("run", _training, _trained, _steps, has_metrics=True),
     "export": Kind("export", _exporting, _merged, _phases, has_metrics=False),
+    "evaluate": Kind("evaluate", _evaluating, _evaluated, _phases, False, _judging, RECORD, _unjudged),
 }

@@ -28,7 +28,8 @@ Write = Callable[[int, str], None]
 class LiveLog:
     """Takes bytes at once, and writes them as numbered parts when it can."""
 
-    def __init__(self, write: Write) -> None:
+    def __init__(self, write: Write, after: int = 0) -> None:
+        self.number = after  # of the last part
         self._write = write
         self._waiting = bytearray()
         self._left_out = 0
@@ -71,13 +72,13 @@ class LiveLog:
             log.exception("run.live_log_failed")
 
     def _ship(self) -> None:
-        number, rests = 0, 0.0
+        rests = 0.0
         while not self._given_up.is_set():
             ended = self._last.is_set()  # read before the bytes: what came before it is still taken
             told = self._taken(whole=ended or rests >= PATIENCE_SECONDS)
             for start in range(0, len(told), PART_CHARACTERS):
-                number += 1
-                self._put(number, told[start : start + PART_CHARACTERS])
+                self.number += 1
+                self._put(self.number, told[start : start + PART_CHARACTERS])
             rests = 0.0 if told or not self._line else rests + PAUSE_SECONDS
             if ended:
                 return

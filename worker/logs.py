@@ -52,7 +52,7 @@ class LogCapture:
             self._lines.append(line.encode())
 
     def _drain(self) -> None:
-        with self._path.open("wb") as kept:
+        with self._path.open("ab") as kept:
             while block := read_block(self._source, self._closed.is_set):
                 self._keep(kept, block)
                 self._remember(block)

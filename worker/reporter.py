@@ -15,7 +15,8 @@ import structlog
 from neftune_core.messages import Checkpoint, Event, Metric
 from neftune_store.db import is_unavailable
 from neftune_store.errors import LeaseLost
-from worker.inbox import Inbox
+from worker.inbox import PASSING, Inbox
+from worker.stage import Stage
 
 FLUSH_SECONDS = 0.5
 FLUSH_ROWS = 200
@@ -33,11 +34,11 @@ class Batch:
     since: float = 0.0
 
     def __bool__(self) -> bool:
-        return bool(self.said)
+        return bool(self.said) or self.progress is not None
 
     def full(self, now: float) -> bool:
         """Tell whether it is time to write."""
-        return len(self.said) >= FLUSH_ROWS or (bool(self.said) and now - self.since >= FLUSH_SECONDS)
+        return len(self.said) >= FLUSH_ROWS or (bool(self) and now - self.since >= FLUSH_SECONDS)
 
 
 Write = Callable[[Batch], None]
@@ -47,7 +48,7 @@ Offer = Callable[[Checkpoint], None]
 class Reporter:
     """A thread that takes the inbox's messages and writes them."""
 
-    def __init__(self, inbox: Inbox, write: Write, offer: Offer) -> None:
+    def __init__(self, inbox: Inbox, write: Write, offer: Offer, stage: Stage | None = None) -> None:
         self.lost = False
         self.broken = False
         self._inbox = inbox
@@ -55,6 +56,7 @@ class Reporter:
         self._offer = offer
         self._batch = Batch()
         self._total: int | None = None
+        self._stage = stage or Stage()  # that of a run with several children is one
         self._last = threading.Event()  # nothing more will come
         self._given_up = threading.Event()
         self._thread = threading.Thread(target=self._run, name="reporter", daemon=True)
@@ -99,6 +101,8 @@ class Reporter:
             case Metric():
                 self._batch.said.append(message)
                 self._batch.progress = self._progress(message)
+            case Event() if message.name in PASSING:
+                self._batch.progress = self._stage.told(message)
             case Event():
                 self._note_plan(message)
                 self._batch.said.append(message)

@@ -133,33 +133,37 @@ class Runner:
         self.log.close()
 
 
-def spawn(
+def spawn(  # noqa: PLR0913 - what is started, where, under which bounds, and what it is given
     command: Sequence[str],
     home: Path,
     limits: Limits,
     environ: Mapping[str, str],
     stdin: int = subprocess.DEVNULL,
+    *,
+    key: str | None = None,
 ) -> Runner:
     """Start ``command`` tied to the calling thread, which must be the main one.
 
     ``--report-fd N`` is added; what it writes there comes out of ``reports``, stdout and stderr out of
-    ``log``.
+    ``log``. A ``key`` comes to it on a pipe, ``--key-fd N``, and stands in no argument and no environment.
     """
     before = Before(strays.children(), memory.oom_kills())
     read_fd, write_fd = os.pipe()
+    key_fd = None if key is None else _in_a_pipe(key)
+    keyed = [] if key_fd is None else ["--key-fd", str(key_fd)]
     try:
         process = subprocess.Popen(  # noqa: S603 - the operator's command, no shell
             [
                 *(sys.executable, "-I", "-S", str(LAUNCHER), str(os.getpid())),
                 *(str(limits.open_files), str(limits.file_bytes)),
-                *(*command, "--report-fd", str(write_fd)),
+                *(*command, "--report-fd", str(write_fd), *keyed),
             ],
             cwd=home,
             env=dict(environ),
             stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            pass_fds=(write_fd,),
+            pass_fds=(write_fd,) if key_fd is None else (write_fd, key_fd),
             start_new_session=True,
         )
     except BaseException:
@@ -167,6 +171,16 @@ def spawn(
         raise
     finally:
         os.close(write_fd)
+        if key_fd is not None:
+            os.close(key_fd)
     if process.stdout is None:  # for the type checker: stdout=PIPE makes it a file
         raise RuntimeError("the runner has no stdout")
     return Runner(process, os.fdopen(read_fd, "rb", buffering=0), process.stdout, before)
+
+
+def _in_a_pipe(key: str) -> int:
+    """Give the end to read of a pipe that holds the key and nothing after it; it fits in without a reader."""
+    read_fd, write_fd = os.pipe()
+    with os.fdopen(write_fd, "wb") as held:
+        held.write(key.encode())
+    return read_fd

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import Field, SecretStr
 
-from neftune_store.settings import StoreSettings
+from neftune_store.settings import Patterns, StoreSettings
 
 DEFAULT_RUNNER = (sys.executable, "-m", "neftune_core", "run")
 DEFAULT_GENERATOR = (sys.executable, "-m", "neftune_core", "serve")
@@ -38,6 +38,13 @@ class WorkerSettings(StoreSettings):
     model_fetch_seconds: float = Field(4 * 3600, gt=0, description="The longest download of a model.")
     max_log_bytes: int = Field(16 * 1024**2, ge=1024, description="What is kept of a run's log.")
     max_file_bytes: int = Field(1 << 40, ge=1 << 20, description="The largest file a runner may write.")
+
+    benchmarks_dir: Path | None = Field(
+        None, description="Folder with the operator's benchmarks: YAML of lm-eval, and the data they name."
+    )
+    judge_allow: Patterns = Field(
+        (), description="Patterns of hosts that judges may have although their address is not public."
+    )
 
     hf_token: SecretStr | None = Field(None, description="For gated models; only the fetcher gets it.")
     hf_endpoint: str | None = Field(None, description="Another hub than the public one.")

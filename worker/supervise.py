@@ -8,7 +8,7 @@ settled job or with a lease that the reconciler will find.
 import errno
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from structlog.contextvars import bound_contextvars
 
 from neftune_core.errors import CoreError
 from neftune_core.failpoint import failpoint
+from neftune_core.messages import EXIT_OK
 from neftune_store.claims import Claim
 from neftune_store.errors import LeaseLost, SecretsOff, SecretUnknown, SecretUnreadable, StoreError
 from neftune_store.files import RESULTS
@@ -31,12 +32,13 @@ from worker.kinds import Desk, Kind, command_of, kind_of, revision_of
 from worker.live_log import LiveLog
 from worker.logs import LogCapture
 from worker.model_source import Wanted, model_folder
-from worker.publish import Publisher, Result, Shelf
+from worker.publish import RECORD, Publisher, Result, Shelf
 from worker.reporter import Reporter
 from worker.runner import Limits, Runner, environment, spawn
 from worker.settle import Settling, settle
+from worker.stage import Stage
 from worker.stop import Stop
-from worker.verdict import Ending, Move, Verdict, bent, failure, give_back, verdict
+from worker.verdict import Ending, Move, Verdict, bent, failure, give_back, verdict, why_ended
 from worker.watch import Voices, Wishes, watch
 from worker.workdir import private_folder
 from worker.writer import RunWriter
@@ -46,6 +48,8 @@ LOG = "run.log"
 SAVED = "saved"  # checkpoints on their way to storage
 LAST_WORDS_SECONDS = 10.0
 LOG_SECONDS = 2.0  # for its last lines to reach who follows; they are stored whole in any case
+# What somebody wants of the whole run; all other ends of a sequel are its own.
+ASKED_FOR = (Stop.LOST, Stop.LEASE, Stop.CANCEL, Stop.PAUSE, Stop.DRAIN)
 NOT_STARTED = Ending(status=0, failed=None, artifacts={}, owed=("nothing",))
 
 log = structlog.get_logger()
@@ -58,6 +62,7 @@ class Heard:
     stop: Stop | None
     ending: Ending
     log_tail: str
+    log_parts: int = 0  # shown to who follows
 
 
 def supervise(held: Held, slot: Slot) -> None:
@@ -81,6 +86,7 @@ class Supervision:
         self._heart = heart
         self._wishes = Wishes(heart, slot.drain, slot.settings.lease_stop_seconds)
         self._writer = RunWriter(slot.engine, claim)
+        self._stage = Stage()
 
     def run(self) -> None:
         """Do it all; the job is settled when this returns, unless it is no longer ours."""
@@ -106,6 +112,7 @@ class Supervision:
         result: Result | None = None
         try:
             heard = self._heard(self._started(folder), folder)
+            heard = self._heard_after(heard, folder)
             judged = bent(verdict(heard.stop, heard.ending), self._heart.intent)
             if judged.move is Move.SUCCEED:
                 result = self._published(folder, heard.ending.artifacts)
@@ -122,38 +129,83 @@ class Supervision:
 
     def _started(self, folder: Path) -> Runner:
         """Bring in what the runner reads, and start it."""
-        claim, slot = self._claim, self._slot
-        check, writer = self._wishes.check, self._writer
-        model = model_folder(self._wanted(), slot.settings, writer.event, check)
-        desk = Desk(claim, folder, slot.blobs, check, writer.subject, writer.pass_over)
-        arguments = self._kind.arguments(desk, model)
+        slot, check = self._slot, self._wishes.check
+        model = model_folder(self._wanted(), slot.settings, self._writer.event, check)
+        arguments = self._kind.arguments(self._desk(folder), model)
         check()
-        command = [*command_of(slot.settings, self._kind), *arguments]
-        limits = Limits(file_bytes=slot.settings.max_file_bytes)
-        runner = spawn(command, folder, limits, environment(folder))
+        runner = self._spawned([*command_of(slot.settings, self._kind.verb), *arguments], folder)
         failpoint("run.spawned")
         return runner
 
+    def _desk(self, folder: Path) -> Desk:
+        writer = self._writer
+        return Desk(
+            claim=self._claim,
+            folder=folder,
+            blobs=self._slot.blobs,
+            check=self._wishes.check,
+            subject=writer.subject,
+            pass_over=writer.pass_over,
+            settings=self._slot.settings,
+            said=writer.judged_before,
+            secret=self._secret,
+        )
+
+    def _spawned(self, command: list[str], folder: Path, key: str | None = None) -> Runner:
+        limits = Limits(file_bytes=self._slot.settings.max_file_bytes)
+        return spawn(command, folder, limits, environment(folder), key=key)
+
+    def _secret(self, name: str) -> str:
+        return self._writer.secret(Sealer.of(self._slot.settings.secret_keys()), name)
+
+    def _heard_after(self, heard: Heard, folder: Path) -> Heard:
+        """Start what follows a runner that has done its part, and hear it too; its failure is only told."""
+        if verdict(heard.stop, heard.ending).move is not Move.SUCCEED:
+            return heard
+        sequel = self._kind.sequel(self._desk(folder))
+        if sequel is None:
+            return heard
+        try:
+            key = None if sequel.key is None else sequel.key()
+        except (SecretUnknown, SecretUnreadable, SecretsOff) as fault:
+            return self._without(heard, folder, str(fault))
+        self._wishes.check()
+        command = [*command_of(self._slot.settings, *sequel.verb), *sequel.arguments]
+        after = self._heard(self._spawned(command, folder, key), folder, heard)
+        if after.stop in ASKED_FOR:
+            return after
+        ending = after.ending
+        if after.stop is not None or ending.failed is not None or ending.status != EXIT_OK:
+            return self._without(after, folder, why_ended(after.stop, ending))
+        return after
+
+    def _without(self, heard: Heard, folder: Path, why: str) -> Heard:
+        """Go on with what the runner has left."""
+        log.warning("run.sequel_failed", why=why)
+        self._kind.without(self._desk(folder), why)
+        ending = replace(heard.ending, status=EXIT_OK, failed=None)
+        return replace(heard, stop=None, ending=ending)
+
     def _wanted(self) -> Wanted:
         """Name the base; the token is opened where it is needed, and goes to the fetcher alone."""
-        claim, settings = self._claim, self._slot.settings
+        claim = self._claim
         model, revision = claim.spec["model"], revision_of(claim, self._writer.subject)
         token = claim.spec.get("hub_token")
         if token is None:
             return Wanted(model, revision)
-        sealer = Sealer.of(settings.secret_keys())
-        return Wanted(
-            model, revision, claim.project_id, partial(self._writer.secret, sealer, token["secret"])
-        )
+        return Wanted(model, revision, claim.project_id, partial(self._secret, token["secret"]))
 
-    def _heard(self, runner: Runner, folder: Path) -> Heard:
-        """Hear the runner to its end; nothing of it lives when this returns."""
-        live = LiveLog(self._writer.log_part)
+    def _heard(self, runner: Runner, folder: Path, before: Heard | None = None) -> Heard:
+        """Hear the runner to its end; nothing of it lives when this returns.
+
+        With ``before``, which it follows: what that one said and left stands.
+        """
+        live = LiveLog(self._writer.log_part, 0 if before is None else before.log_parts)
         capture = LogCapture(runner.log, folder / LOG, self._slot.settings.max_log_bytes, live.say)
         inbox = Inbox(runner.reports, capture.note)
         uploader = Uploader(folder / "out", folder / SAVED, self._shelf.put, self._writer.checkpoint)
         bounds = self._kind.bounds(self._claim, self._slot.settings)
-        voices = Voices(inbox, Reporter(inbox, self._writer.write, uploader.offer), uploader)
+        voices = Voices(inbox, Reporter(inbox, self._writer.write, uploader.offer, self._stage), uploader)
         try:
             stop, status = watch(runner, voices, self._wishes, bounds, self._slot.settings)
             capture.finish()
@@ -166,8 +218,12 @@ class Supervision:
             inbox.close()
             voices.reporter.give_up()
             uploader.give_up()
-        ending = Ending(status, inbox.failed, inbox.artifacts, self._kind.owed(self._claim), runner.memory())
-        return Heard(stop, ending, capture.tail())
+        artifacts = {**({} if before is None else before.ending.artifacts), **inbox.artifacts}
+        if self._kind.record is not None and any(name in artifacts for name in self._kind.owed(self._claim)):
+            artifacts[RECORD] = self._kind.record
+        ending = Ending(status, inbox.failed, artifacts, self._kind.owed(self._claim), runner.memory())
+        tail = capture.tail() if before is None else f"{before.log_tail}\n{capture.tail()}"
+        return Heard(stop, ending, tail, live.number)
 
     def _last_words(self, voices: Voices) -> Stop | None:
         """Write what is still in the pipe and store what was saved, as long as the job is ours."""

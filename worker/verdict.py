@@ -130,6 +130,13 @@ def _crashed(status: int, memory: Memory) -> Verdict:
     )
 
 
+def why_ended(stop: Stop | None, ending: Ending) -> str:
+    """Say in a sentence why a child that the run can do without brought nothing."""
+    if stop is not None:
+        return OURS[stop].message
+    return _said(ending.failed).message if ending.failed else _crashed(ending.status, ending.memory).message
+
+
 def bent(judged: Verdict, intent: Intent) -> Verdict:
     """Hold a verdict against what the user wants by now: an answered cancel never becomes a success."""
     match judged.move, intent:

@@ -11,9 +11,11 @@ from sqlalchemy import Engine
 from neftune_core.failpoint import failpoint
 from neftune_core.messages import Event, Metric
 from neftune_store import runs
+from neftune_store.artifacts import Artifact
 from neftune_store.checkpoints import Checkpoint, CheckpointFile
 from neftune_store.claims import Claim
 from neftune_store.db import unit_of_work
+from neftune_store.evaluations import judged_before
 from neftune_store.exports import Subject, subject_of
 from neftune_store.live_logs import add_part
 from neftune_store.metrics import metrics_after
@@ -35,6 +37,8 @@ class RunWriter:
     def write(self, batch: Batch) -> None:
         """Write what the runner said."""
         with unit_of_work(self._engine) as session:
+            if batch.progress is not None and not any(isinstance(one, Metric) for one in batch.said):
+                runs.set_progress(session, self._claim, batch.progress)
             for _, group in groupby(batch.said, type):  # so that a follower hears all in the runner's order
                 said = list(group)
                 rows = [(one.step, one.values) for one in said if isinstance(one, Metric)]
@@ -77,6 +81,11 @@ class RunWriter:
         """Open a secret of the job's project."""
         with unit_of_work(self._engine) as session:
             return SecretLedger(session, sealer).open(self._claim.project_id, name)
+
+    def judged_before(self) -> list[Artifact]:
+        """Give what judges have said in the project's last evaluations."""
+        with unit_of_work(self._engine) as session:
+            return judged_before(session, self._claim)
 
     def metric_rows(self) -> Iterator[Row]:
         """Give the job's metrics in the order of their steps, page by page."""
