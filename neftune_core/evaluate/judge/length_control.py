@@ -10,7 +10,7 @@ where d is our length less theirs, in characters.
 The controlled win rate is the mean of P(win) just above and just below d = 0. The tanh is AlpacaEval 2's; the
 step is for judges that go by which answer is longer at all, where a slope alone has to guess at zero. Firth's
 penalty and a wide prior keep weights finite where length decides everything. The standard error is the
-sandwich's, because half a win is a value and not two outcomes.
+sandwich's, because half a win is a value and not two outcomes; it is never smaller than what two pairs make.
 """
 
 from collections.abc import Sequence
@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+_NO_SURER = 2  # pairs: where length decides everything, no residual tells what a few others would change
 SIDE = 5  # pairs in which either is the longer one: with fewer, a value at equal length is a guess
 _PRIOR_SD = 3.0  # of the two weights of length, in logits; GPT-4's slope is about 2.4
 _STEPS, _STILL = 100, 1e-10
@@ -55,7 +56,7 @@ def length_controlled(wins: Sequence[float], differences: Sequence[int]) -> Leng
     above, below = _logistic(weights[0] + weights[2]), _logistic(weights[0] - weights[2])
     up, down = above * (1 - above), below * (1 - below)
     gradient = np.array([up + down, 0.0, up - down]) / 2
-    error = float(np.sqrt(gradient @ covariance @ gradient))
+    error = max(float(np.sqrt(gradient @ covariance @ gradient)), _NO_SURER / len(outcomes))
     return LengthControlled(50 * float(above + below), 100 * error, float(weights[1]), float(weights[2]))
 
 

@@ -3,19 +3,24 @@
 import json
 import os
 import random
+import re
+import shlex
 import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
 from neftune_core import messages
 from neftune_core.__main__ import main
 from neftune_core.evaluate.judge.alpaca_eval import read_annotations, write_json
+from neftune_core.evaluate.judge.command import parser
 from tests.core.evaluate.judges import judging, longer
 
 KEY = "sk-canary-0123456789abcdef"
+PAGE = Path(__file__).parents[3] / "docs" / "judge.md"
 ENVIRONMENT = {"PATH": os.environ["PATH"], "HOME": "/nonexistent"}
 
 
@@ -192,3 +197,17 @@ def test_a_file_that_is_another_is_told(tmp_path, capsys):
     (tmp_path / "a.json").write_text('{"secret": "text"}')
     assert main(["evaluate", "win-rate", str(tmp_path / "a.json")]) == 1
     assert capsys.readouterr().err == "alpaca_eval_invalid: a.json: should be a JSON list of objects.\n"
+
+
+def test_what_the_page_says_is_understood(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "judged").mkdir()
+    for name in ("ours.json", "theirs.json", "judged/judge_annotations.json"):
+        (tmp_path / name).write_text("[]")
+    blocks = re.findall(r"```sh\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    lines = "".join(blocks).replace("\\\n", " ").splitlines()
+    assert len(lines) == 6
+    for line in lines:
+        start, words = line.split("evaluate ", 1)
+        assert start == "python -m neftune_core "
+        parser().parse_args(shlex.split(words))
