@@ -1,8 +1,10 @@
 """What is asked of a judge: a model elsewhere that prefers one of two answers."""
 
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from neftune_core.spec import DISPLAY, Finite, SecretRef, Spec, StrictInt, fault_at
 
@@ -49,6 +51,10 @@ class JudgeSpec(Spec):
         Finite,
         Field(ge=0, le=3600, description="Patience with an endpoint that answers nothing well any more."),
     ] = 180.0
+    max_minutes: Annotated[
+        Finite | None,
+        Field(gt=0, le=10_080, description="For all of it; what is not answered then is missing."),
+    ] = 120.0
     concurrency: Annotated[StrictInt, Field(ge=1, le=64, description="Calls under way at once.")] = 4
     price_in: Annotated[
         Finite | None, Field(ge=0, le=10_000, description="Price of a million tokens sent, to tell the cost.")
@@ -56,6 +62,20 @@ class JudgeSpec(Spec):
     price_out: Annotated[
         Finite | None, Field(ge=0, le=10_000, description="Price of a million tokens received.")
     ] = None
+
+    @field_validator("endpoint")
+    @classmethod
+    def _can_be_read(cls, endpoint: str) -> str:
+        try:
+            parts = urlsplit(endpoint)
+            readable = parts.port != 0 and bool(parts.hostname)
+        except ValueError:  # whose words repeat what they are about
+            readable = False
+        if not readable:
+            raise PydanticCustomError(
+                "endpoint_unclear", "It should name a host, and a port from 1 to 65535 or none"
+            )
+        return endpoint
 
     @model_validator(mode="after")
     def _other_side_is_named(self) -> Self:

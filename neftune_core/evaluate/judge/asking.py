@@ -31,6 +31,7 @@ class Patience:
     first_wait: float = 0.5  # seconds; doubled at each further try
     longest_wait: float = 30.0
     give_up: float = 180.0  # seconds from the first of failures with nothing that went well between
+    limit: float | None = None  # seconds for all of it
 
     def wait(self, tries: int) -> float:
         """Give how long to wait after so many failures, in seconds."""
@@ -88,13 +89,15 @@ class _Asking:
         self._heard = Heard()
 
     def listen(self, stop: StopSignal, told: Callable[[Question, Known], None]) -> Heard:
-        """Wait for all of it, or for the stop; what is under way then is left to itself."""
+        """Wait for all of it, the stop or the limit; what is under way then is left to itself."""
+        begun, limit = time.monotonic(), self._patience.limit
         while True:
-            stopped = stop.requested()
+            late = limit is not None and time.monotonic() - begun >= limit
+            cut = "stopped" if stop.requested() else "out_of_time" if late else None
             with self._lock:
-                if stopped:
-                    self._close("stopped")
-                over = stopped or not (self._queue or self._under_way)
+                if cut:
+                    self._close(cut)
+                over = bool(cut) or not (self._queue or self._under_way)
                 if not self._news and not over:
                     self._lock.wait(_GLANCE)
                 news, self._news = self._news, []

@@ -53,6 +53,7 @@ def parser() -> argparse.ArgumentParser:
     judge.add_argument("--concurrency", type=int, metavar="N", help="calls at once; 4")
     judge.add_argument("--timeout", type=float, metavar="S", help="seconds for a call; 60")
     judge.add_argument("--give-up", type=float, metavar="S", help="seconds without any answer; 180")
+    judge.add_argument("--max-minutes", type=_number_or_none, metavar="M", help="for all of it; 120")
     judge.add_argument("--most", type=int, metavar="N", help="the first pairs only")
     folder = kinds.add_parser(
         "judge-folder",

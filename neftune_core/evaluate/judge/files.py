@@ -33,7 +33,16 @@ from neftune_core.runner import told
 from neftune_core.spec_faults import faults_of
 
 ANSWERS, ANNOTATIONS, RESULT = "judge_answers.jsonl", "judge_annotations.json", "judge.json"
-_OPTIONS = ("price_in", "price_out", "temperature", "max_tokens", "attempts", "concurrency", "most")
+_OPTIONS = (
+    "price_in",
+    "price_out",
+    "temperature",
+    "max_tokens",
+    "attempts",
+    "concurrency",
+    "max_minutes",
+    "most",
+)
 _LONGEST_KEY = 4096
 
 

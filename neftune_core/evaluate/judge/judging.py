@@ -29,6 +29,7 @@ WHY = {
     "key_in_the_clear": "its key would travel unencrypted; use https, or let the operator allow its host",
     "nonsense": "what it said was no preference",
     "not_there": "it has no such model or address (404, or a redirect, which is not followed)",
+    "out_of_time": "the time for judging (max_minutes) was over",
     "rejected": "it rejected the request (another 4xx)",
     "stopped": "the judging was stopped",
     "timeout": "it did not answer in time",
@@ -52,7 +53,12 @@ class Judge:
         return cls(
             spec,
             Endpoint(spec.endpoint, key, allowed, spec.timeout_seconds),
-            Patience(spec.concurrency, spec.attempts, give_up=spec.give_up_seconds),
+            Patience(
+                spec.concurrency,
+                spec.attempts,
+                give_up=spec.give_up_seconds,
+                limit=None if spec.max_minutes is None else 60 * spec.max_minutes,
+            ),
         )
 
     def question(self, instruction: str, first: str, second: str) -> Question:

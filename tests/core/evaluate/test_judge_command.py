@@ -162,6 +162,9 @@ def test_a_judge_that_is_down_fails_nothing(files, capsys):
     [
         (["--endpoint", "ftp://judge.example/v1"], "endpoint: "),
         (["--endpoint", "https://user:word@judge.example/v1"], "endpoint: "),
+        (["--endpoint", "https://judge.example:99999/v1"], "endpoint: "),
+        (["--endpoint", "https://[::1/v1"], "endpoint: "),
+        (["--endpoint", "https://:443/v1"], "endpoint: "),
         (["--attempts", "0"], "attempts: "),
         (["--key-env", "NOT_THERE"], "key should be one word"),
     ],

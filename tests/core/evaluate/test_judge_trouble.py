@@ -157,6 +157,22 @@ def test_a_judge_that_rejects_everything_is_not_asked_for_ever():
     assert told(judged) == [("judge", f"12 of 12 pairs: {WHY['rejected']}.")]
 
 
+def test_a_judge_that_thinks_for_ever_costs_only_what_it_did_not_answer():
+    let_go = threading.Event()
+
+    def trouble(number):
+        if number > 4:
+            let_go.wait(60)
+        return ""
+
+    with judging(longer, trouble) as server:
+        judged = judged_by(judge_at(server.url, concurrency=1, patience={"limit": 0.5}))
+        let_go.set()
+    answered = 12 - judged.wins().count(None)
+    assert answered <= 2
+    assert told(judged)[0] == ("judge", f"{12 - answered} of 12 pairs: {WHY['out_of_time']}.")
+
+
 def test_what_nobody_foresaw_is_told_and_ends_nothing(capsys):
     class Surprising(Endpoint):
         def ask(self, _body):
