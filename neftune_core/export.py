@@ -29,6 +29,16 @@ def save(model: Any, tokenizer: Any, spec: JobSpec, out: Path, card: str) -> tup
     return kind, folder
 
 
+def save_best(model: Any, spec: JobSpec, out: Path) -> Path:
+    """Write the adapter that the model has now as the best one, and give its folder."""
+    folder = out / "best"
+    folder.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(folder, save_embedding_layers=False)
+    _settle(folder / "adapter_config.json", spec)
+    (folder / "README.md").unlink(missing_ok=True)  # the library's own, which tells nothing
+    return folder
+
+
 def _settle(path: Path, spec: JobSpec) -> None:
     """Name the base by its id, as its local folder means nothing elsewhere, and put names in one order.
 

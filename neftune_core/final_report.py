@@ -60,18 +60,27 @@ class Best:
         self._file.unlink(missing_ok=True)
 
 
-def measured(
+def measured(  # noqa: PLR0913, PLR0917 - whose losses, how they are told, and what else is done
     model: nn.Module,
     best: Best,
     last_step: int,
     clean_train_loss: Callable[[], float | None],
     base: float | None,
+    keep_best: Callable[[], object] = lambda: None,
 ) -> dict[str, float | None]:
-    """Measure the last weights and the best ones; ``base`` is the base's clean train loss."""
+    """Measure the last weights and the best ones; ``base`` is the base's clean train loss.
+
+    ``keep_best`` is called while the model has the best weights, where those are not the last or the base's.
+    """
     last = clean_train_loss()
     of_best = {None: None, 0: base, last_step: last}.get(best.step)
     if best.file is not None and best.step != last_step:
-        of_best = _with_weights(model, best.file, clean_train_loss)
+
+        def measure() -> float | None:
+            keep_best()
+            return clean_train_loss()
+
+        of_best = _with_weights(model, best.file, measure)
     return {
         "best_step": best.step,
         "best_eval_loss": best.eval_loss,

@@ -116,6 +116,8 @@ def _run(errand: Errand, place: Place, reporter: Hearer, stop: StopFlag) -> int:
     record_path = errand.out / "record.json"
     record.write(record_path, spec, outcome, record.Sources(base, errand.rows, len(rows)), place.world)
     reporter.artifact(outcome.kind, outcome.folder)
+    if outcome.best is not None:
+        reporter.artifact("best", outcome.best)
     reporter.artifact("record", record_path)
     reporter.event("run.completed", {**outcome.final, "total_steps": outcome.resolved["total_steps"]})
     return messages.EXIT_OK

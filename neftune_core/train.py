@@ -49,6 +49,7 @@ class Outcome:
     probe: Mapping[str, object] = field(default_factory=dict)
     final: Mapping[str, float | None] = field(default_factory=dict)
     resumed: Sequence[int] = ()  # the steps after which it went on from a checkpoint
+    best: Path | None = None  # the adapter of the best step, where that is another one
 
 
 def run(  # noqa: PLR0913, PLR0917 - the run's whole world, each part once
@@ -93,6 +94,7 @@ class _Run:
         self.stop = SharedStop(stop, ranks)
         self.final: Values = {}
         self.resumed: Sequence[int] = ()
+        self.best: Path | None = None
 
     def whole(
         self, train_rows: Sequence[Row], eval_rows: Sequence[Row], checkpoints: Wanted | None
@@ -141,6 +143,7 @@ class _Run:
             },
             final=self.final,
             resumed=self.resumed,
+            best=self.best,
         )
 
     def _load(self) -> None:
@@ -229,7 +232,7 @@ class _Run:
                 self.progress.save(walk)
             clean_train_loss = partial(self._clean_loss, self.model, self.head, self.sample)
             base = walk.final["base_clean_train_loss"]
-            report = measured(self.model, walk.best, walk.number, clean_train_loss, base)
+            report = measured(self.model, walk.best, walk.number, clean_train_loss, base, self._keep_best)
         except Stopped:
             if self.progress and self.ranks.leads and walk.number:
                 self.progress.save(walk)
@@ -241,6 +244,11 @@ class _Run:
     def _save_if_due(self, walk: Walk) -> None:
         if self.progress and self.ranks.leads:
             self.progress.save_if_due(walk)
+
+    def _keep_best(self) -> None:
+        """Save the best adapter beside the last one; a whole model is kept as long as its checkpoints are."""
+        if self.ranks.leads and export.kind_of(self.spec) == "adapter":
+            self.best = export.save_best(self.model, self.spec, self.workdir)
 
     def _file_of_best(self) -> Path:
         return self.workdir / f"best{self.ranks.rank or ''}.safetensors"

@@ -61,7 +61,7 @@ def _evaluate(errand: Errand, reporter: Hearer, stop: StopFlag) -> int:
     found = subject.Found(errand.tuned, errand.step)
     if errand.run is not None:
         found = subject.found_in(errand.run, record, spec.checkpoint)
-    elif spec.checkpoint != "base" and errand.tuned is None:
+    elif spec.checkpoint != "base" and errand.tuned is None and errand.step != 0:  # that is the base's
         raise SpecError("checkpoint is to be measured; name the run's folder or the tuned weights.")
     sources = material.Sources(errand.rows, errand.validation_rows, errand.data)
     rows = material.Material(spec, job, sources, base)

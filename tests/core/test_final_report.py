@@ -65,6 +65,32 @@ def test_best_and_last_are_measured_on_the_same_training_rows(base, overshot, tm
     assert len({final[f"{which}_clean_train_loss"] for which in ("base", "best", "last")}) == 3
 
 
+def test_the_best_adapter_is_the_one_that_a_run_to_its_step_leaves(base, overshot, tmp_path):
+    out, told = overshot
+    best = told.outcome.final["best_step"]
+    run(base, tmp_path, HELD_OUT, alpha=5.0, training={**OVERSHOOTING, "max_steps": best})
+
+    assert told.outcome.best == out / "best"
+    names = sorted(path.name for path in (out / "best").iterdir())
+    assert names == ["adapter_config.json", "adapter_model.safetensors"]
+    then, now = (
+        load_file(folder / "adapter_model.safetensors") for folder in (tmp_path / "adapter", out / "best")
+    )
+    assert then.keys() == now.keys()
+    assert all(torch.equal(then[name], now[name]) for name in then)
+    config = [
+        json.loads((one / "adapter_config.json").read_text()) for one in (out / "adapter", out / "best")
+    ]
+    assert config[0] == config[1]
+
+
+def test_a_best_that_is_the_last_or_the_base_is_not_saved_twice(base, tmp_path):
+    last = run(base, tmp_path / "last", HELD_OUT, training={"max_steps": 2, "learning_rate": 1e-3})
+    assert last.outcome.final["best_step"] == 2
+    assert last.outcome.best is None
+    assert not (tmp_path / "last" / "best").exists()
+
+
 def test_noise_is_off_in_the_report(base, overshot, tmp_path):
     loud = run(base, tmp_path, HELD_OUT, alpha=100.0, training={"max_steps": 1, "learning_rate": 1e-8})
 
@@ -81,7 +107,7 @@ def test_the_report_is_in_the_model_card_and_leaves_no_file(overshot):
     assert f"| clean loss | base | best (step {final['best_step']}) | last |" in card
     assert f"{final['best_clean_train_loss']:.4f} | {final['last_clean_train_loss']:.4f} |" in card
     assert "| 16 training rows |" in card
-    assert [path.name for path in out.iterdir()] == ["adapter"]
+    assert {path.name for path in out.iterdir()} == {"adapter", "best"}
 
 
 @pytest.mark.parametrize("method", ["lora", "full"])
