@@ -22,9 +22,9 @@ from neftune_core.decoding import Decoding, GrowingText
 from neftune_core.errors import PromptTooLong
 from neftune_core.speaking import Prompt, positions_of, refuse_unless_quiet
 
-# While others wait, a batch is broken off when a fourth of it is left, and has said half as much as it read:
-# what goes on is read again, and short answers are not worth that.
-FOURTH, HALF = 4, 2
+# While others wait, a batch is broken off when a fourth of it is left and has said an eighth of what it read:
+# what goes on is read again, and the first words are not worth that.
+FOURTH, EIGHTH = 4, 8
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ class _Watch(StoppingCriteria):
             self._left_B = torch.tensor(left, device=input_ids.device)
             self._ends = torch.tensor(self._batch.ends, device=input_ids.device)
             self._over_B = torch.zeros_like(self._left_B, dtype=torch.bool)
-            self._worth = (input_ids.shape[1] - 1) * (HALF + 1) // HALF
+            self._worth = (input_ids.shape[1] - 1) * (EIGHTH + 1) // EIGHTH
         self._left_B -= 1
         self._over_B |= (self._left_B <= 0) | torch.isin(input_ids[:, -1], self._ends)
         few = input_ids.shape[1] >= self._worth and int((~self._over_B).sum()) <= self._batch.few

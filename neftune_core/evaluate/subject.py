@@ -24,7 +24,7 @@ from neftune_core.model import (
 from neftune_core.spec import JobSpec
 from neftune_core.training_state import put_by_name, put_weights
 
-ON_CPU, ON_GPU = 16, 64  # answers generated at once; the CPU gains nothing from more
+ON_CPU, ON_GPU = 32, 64  # answers generated at once; the CPU gains nothing from more
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,7 @@ def test_what_is_unfinished_goes_on_from_its_own_words(model, tokenizer, prompts
     monkeypatch.setattr(
         batched, "_go_on", lambda batch, *rest: (widths.append(rows_of(batch)), whole(batch, *rest))
     )
-    monkeypatch.setattr(batched, "HALF", 10**6)  # broken off as soon as few are left
+    monkeypatch.setattr(batched, "EIGHTH", 10**6)  # broken off as soon as few are left
 
     assert together(model, tokenizer, prompts, DECODING, batch_size=8) == said
 

@@ -9,10 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from neftune_core import messages
 from neftune_core.__main__ import main
+from neftune_core.evaluate import command
+from neftune_core.evaluate.command import Errand
 from neftune_core.evaluate.results import Answer, ExampleLosses, Results
 from tests.arc_form import lay_out
-from tests.core.tiny import make_base, make_rows, make_spec
+from tests.core.tiny import Never, Notebook, make_base, make_rows, make_spec
 
 SPEC = {
     "kinds": ["diversity", "loss", "overlap"],
@@ -27,7 +30,10 @@ SPEC = {
 # The command line, keeping what it has after each answer.
 EAGER = """
 from neftune_core.evaluate import answering
+from neftune_core import messages
 from neftune_core.__main__ import main
+from neftune_core.evaluate import command
+from neftune_core.evaluate.command import Errand
 answering.KEPT_EVERY = 0
 raise SystemExit(main())
 """
@@ -236,6 +242,42 @@ def test_killed_in_its_middle_it_goes_on_to_the_same_results(house, whole, tmp_p
         ours, theirs = ((folder / "evaluation" / name).read_bytes() for folder in (out, whole[1]))
         assert ours == theirs, name
     assert {path: path.stat().st_mtime_ns for path in done} == done, "a part was done twice"
+
+
+class AfterParts:
+    """A stop signal that comes once so many parts were told."""
+
+    def __init__(self, notebook, count):
+        self.notebook, self.count = notebook, count
+
+    def requested(self):
+        return len(self.notebook.named("evaluation.part")) >= self.count
+
+
+def test_asked_to_stop_it_ends_between_tokens_and_goes_on_later(house, whole, tmp_path):
+    out, notebook = tmp_path / "out", Notebook()
+    arguments = asked(house, out, SPEC)
+    errand = Errand(
+        spec=Path(arguments[1]),
+        out=out,
+        run=house / "run",
+        model_dir=house / "base",
+        rows=house / "rows.jsonl",
+        data={"others": house / "others.jsonl"},
+    )
+    assert command._evaluate(errand, notebook, AfterParts(notebook, 4)) == messages.EXIT_STOPPED
+    steps = [step for step, _ in notebook.checkpoints]
+    assert steps == list(range(1, len(steps) + 1))
+    assert not notebook.artifacts
+
+    again = Notebook()
+    assert command._evaluate(errand, again, Never()) == messages.EXIT_OK
+
+    [planned] = again.named("evaluation.planned")
+    assert planned["done"] == 4
+    assert next(step for step, _ in again.checkpoints) == steps[-1] + 1
+    assert [name for name, _ in again.artifacts] == ["evaluation"]
+    assert read(out).model_dump(exclude={"answers"}) == whole[0].model_dump(exclude={"answers"})
 
 
 def test_parts_of_another_evaluation_are_not_taken_for_its_own(house, tmp_path):
