@@ -20,7 +20,11 @@ class JudgeSpec(Spec):
         StringConstraints(pattern=ENDPOINT, max_length=512),
         Field(description="Address before /chat/completions, such as https://judge.example/v1."),
     ]
-    model: Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=DISPLAY)]
+    model: Annotated[
+        str,
+        StringConstraints(min_length=1, max_length=200, pattern=DISPLAY),
+        Field(description="The judge, as the endpoint names it."),
+    ]
     key: Annotated[
         SecretRef | None, Field(description="The name of the project's secret that the endpoint asks for.")
     ] = None

@@ -141,6 +141,11 @@ class Judged:
         return told
 
 
+class _NeverStop:
+    def requested(self) -> bool:
+        return False
+
+
 def estimate(pairs: Sequence[Pair], judge: Judge, remembered: Remembered) -> Estimate:
     """Tell what judging would take; asks nobody."""
     asked = _asked(pairs, judge)
@@ -152,7 +157,7 @@ def judge_pairs(
     pairs: Sequence[Pair],
     judge: Judge,
     remembered: Remembered,
-    stop: StopSignal,
+    stop: StopSignal | None = None,
     told: Callable[[int, int], None] = lambda _done, _all: None,
 ) -> Judged:
     """Judge; ``told`` hears how many questions are answered, and of how many."""
@@ -166,7 +171,7 @@ def judge_pairs(
         told(len(known), len(asked))
 
     told(len(known), len(asked))
-    heard = ask_all(list(unknown.values()), judge.endpoint, judge.patience, stop, hear)
+    heard = ask_all(list(unknown.values()), judge.endpoint, judge.patience, stop or _NeverStop(), hear)
     shares: list[tuple[float | None, float | None]] = []
     why: list[str | None] = []
     for pair in pairs:

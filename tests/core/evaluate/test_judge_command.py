@@ -17,6 +17,7 @@ from neftune_core import messages
 from neftune_core.__main__ import main
 from neftune_core.evaluate.judge.alpaca_eval import read_annotations, write_json
 from neftune_core.evaluate.judge.command import parser
+from neftune_core.evaluate.spec import EvaluationSpec
 from tests.core.evaluate.judges import judging, longer
 
 KEY = "sk-canary-0123456789abcdef"
@@ -214,3 +215,20 @@ def test_what_the_page_says_is_understood(tmp_path, monkeypatch):
         start, words = line.split("evaluate ", 1)
         assert start == "python -m neftune_core "
         parser().parse_args(shlex.split(words))
+
+
+def test_the_pages_script_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    script = re.search(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)[1]
+    with judging(longer) as server:
+        here = script.replace("https://judge.example/v1", server.url).replace(
+            "allowed=()", 'allowed=["127.0.0.1"]'
+        )
+        exec(here, {})
+        assert len(server.calls) == 2
+    assert capsys.readouterr().out.startswith("2\npercent=100.0")
+
+
+def test_the_pages_evaluation_is_one():
+    asked = re.search(r"```json\n(.*?)```", PAGE.read_text(), re.DOTALL)[1]
+    assert EvaluationSpec.model_validate_json(asked).judge.key.secret == "judge_key"
