@@ -17,6 +17,7 @@
     │   ├── CustomCode         custom_code
     │   ├── UnsafeWeights      unsafe_weights
     │   └── ModelDownload      model_download (retryable)
+    ├── NotAlpacaEval          alpaca_eval_invalid  stands in evaluate.judge.alpaca_eval
     └── RunError               internal
         ├── NonFiniteLoss      nan_loss
         ├── OutOfMemory        cuda_oom

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from neftune_core.errors import DatasetError
+from neftune_core.errors import CoreError
 from neftune_core.strict_json import JsonFault, loads
 
 
-class NotAlpacaEval(DatasetError):
+class NotAlpacaEval(CoreError):
     """A file does not hold what AlpacaEval's do."""
 
     code = "alpaca_eval_invalid"
