@@ -14,7 +14,7 @@ from neftune_core.evaluate.judge.judging import Judge
 from neftune_core.evaluate.judge_spec import JudgeSpec
 
 LOCAL = ("127.0.0.1",)
-_TAGS = re.compile(r"<answer_a>\n(.*)\n</answer_a>.*<answer_b>\n(.*)\n</answer_b>", re.DOTALL)
+_TAGS = re.compile(r"<answer-a-(\w+)>\n(.*)\n</answer-a-\1>.*<answer-b-\1>\n(.*)\n</answer-b-\1>", re.DOTALL)
 
 # Status, body and headers of one answer, or what to say as the answer; None hangs up.
 Said = str | tuple[int, bytes, dict[str, str]] | None
@@ -58,7 +58,7 @@ def judging(taste: Taste, trouble: Callable[[int], Said] = lambda _number: "") -
                 number = len(server.calls)
             said = trouble(number)
             if said == "":
-                said = taste(*_TAGS.search(asked["messages"][-1]["content"]).groups())
+                said = taste(*_TAGS.search(asked["messages"][-1]["content"]).group(2, 3))
             if said is None:
                 self.close_connection = True
                 return

@@ -1,5 +1,6 @@
 """Judges that are down, slow, closed, elsewhere or mad: what is missing is told, and the rest counts."""
 
+import re
 import socket
 import threading
 import time
@@ -10,14 +11,12 @@ import pytest
 from neftune_core.evaluate.judge.alpaca_eval import Pair
 from neftune_core.evaluate.judge.endpoint import Endpoint, Then, Unanswered
 from neftune_core.evaluate.judge.judging import WHY, judge_pairs
+from neftune_core.evaluate.judge.question import messages
 from neftune_core.evaluate.judge.remembered import Known, Remembered
 from tests.core.evaluate.judges import LOCAL, Going, answer, judge_at, judging, longer
 
 PAIRS = [Pair(f"Question {number}", "longer", "short") for number in range(12)]
-BODY = {
-    "model": "a-judge",
-    "messages": [{"role": "user", "content": "<answer_a>\na\n</answer_a><answer_b>\nb\n</answer_b>"}],
-}
+BODY = {"model": "a-judge", "messages": messages("Who?", "a", "b")}
 KEY = "sk-canary-0123456789abcdef"
 
 
@@ -196,7 +195,8 @@ def test_a_pair_that_is_half_answered_does_not_count(shown_first):
     # Given a judge that rejects one question of the second pair
     def trouble(_number):
         asked = server.calls[-1]["messages"][1]["content"]
-        return (400, b"", {}) if "Question 1\n" in asked and f"<answer_a>\n{shown_first}" in asked else ""
+        this = "Question 1\n" in asked and re.search(rf"<answer-a-\w+>\n{shown_first}\n", asked)
+        return (400, b"", {}) if this else ""
 
     with judging(longer, trouble) as server:
         judged = judged_by(judge_at(server.url, concurrency=1), PAIRS[:3])
