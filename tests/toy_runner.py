@@ -314,6 +314,11 @@ def judge(given):
     seen = f"{dict(os.environ)} {sys.argv}"
     toy.event("judge.heard", key=hashlib.sha256(key).hexdigest(), seen=bool(key) and key.decode() in seen)
     toy.event("judge.progressed", answered=1, of=4)
+    if "judging_s" in toys:  # what it has heard is saved at once
+        folder = toy.out / "checkpoints" / "step-00000009"
+        shutil.copytree(toy.out / "parts", folder, dirs_exist_ok=True)
+        (folder / "judge_answers.jsonl").write_text("paid-for\n")
+        toy.say(type="checkpoint", step=9, path="checkpoints/step-00000009")
     until = time.monotonic() + float(toys.get("judging_s", "0"))
     while time.monotonic() < until and not toy.stopped:
         time.sleep(0.02)

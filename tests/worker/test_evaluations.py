@@ -210,3 +210,5 @@ def test_a_pause_while_the_judge_is_asked_measures_nothing_again(court: House) -
     house.resume(evaluation)
     told = ended(house, evaluation)
     assert len(set(told["pids"])) == 1
+    # and what the judge had said is known
+    assert "paid-for" in told["judge"]["known"]

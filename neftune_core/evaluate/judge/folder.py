@@ -6,7 +6,7 @@ process that knows no key; this one knows no model.
 """
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -32,6 +32,7 @@ from neftune_core.evaluate.judge.files import (
 )
 from neftune_core.evaluate.judge.judging import Judge, estimate, judge_pairs
 from neftune_core.evaluate.judge.remembered import Remembered
+from neftune_core.evaluate.judge.saving import Saving
 from neftune_core.evaluate.judge_spec import JudgeSpec
 from neftune_core.evaluate.questions import NotThere, questions_in
 from neftune_core.evaluate.results import AnswersOf, JudgeOf, Missing, Results, written
@@ -68,18 +69,30 @@ def _judge(asked: argparse.Namespace, reporter: Reporter, stop: StopSignal) -> i
     if asked.estimate:
         return print_json(totals)
     reporter.event("judge.estimated", totals)
+    saving = Saving(asked.folder.parent, asked.known or asked.folder / ANSWERS, reporter)
     found: list[JudgeOf] = []
     missing = [] if sides else [Missing(what="judge", why="There are no answers to judge.")]
     for one, pairs, ours in sides:
         what = f"judge/{one.subject}" + ("" if one.variant == "plain" else f"/{one.variant}")
-        judged = judge_pairs(pairs, judge, known, stop, hearing(reporter, what))
+        judged = judge_pairs(pairs, judge, known, stop, _saved(saving, hearing(reporter, what)))
         if stop.requested():
+            saving.now()
             return messages.EXIT_STOPPED
         file = f"judge_annotations_{one.subject}_{one.variant}.json"
         write_annotations(asked.folder / file, judged, (name_of(theirs), name_of(ours)))
         found.append(judged.result(_against(spec), file, one.subject, one.variant))
         missing += [*alone(what, ours, pairs, spec.most), *judged.missing(what)]
     return _keep(asked.folder, results, tuple(found), missing, reporter)
+
+
+def _saved(saving: Saving, told: Callable[[int, int], None]) -> Callable[[int, int], None]:
+    """Save now and then what is heard."""
+
+    def hear(answered: int, of: int) -> None:
+        saving.if_due()
+        told(answered, of)
+
+    return hear
 
 
 def _results(folder: Path) -> Results:
@@ -91,7 +104,8 @@ def _results(folder: Path) -> Results:
 
 def _ours(results: Results, spec: JudgeSpec, folder: Path) -> Iterator[tuple[AnswersOf, list[Output]]]:
     for one in results.answers:
-        other_side = spec.against == "base" and (one.subject, one.variant) == ("base", "plain")
+        base = spec.against == "base" and (one.subject, one.variant) == ("base", "plain")
+        other_side = base or one.subject == "other"
         if one.on == "prompts" and not other_side:
             yield one, read_outputs(folder / one.file)
 
