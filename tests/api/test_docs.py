@@ -14,6 +14,7 @@ import pytest
 
 import neftune_core
 import neftune_core.errors
+import neftune_core.evaluate.judge.alpaca_eval
 import neftune_core.rows_faults
 import neftune_core.spec
 import neftune_store.errors

@@ -26,9 +26,6 @@ pytestmark = pytest.mark.long  # trains, and measures many times; test_real_rows
 KEY = "jk_canary_of_the_judge"
 
 
-QUICK = {"LEASE_SECONDS": "6", "HEARTBEAT_SECONDS": "1", "LEASE_STOP_SECONDS": "4"}
-
-
 @pytest.fixture(scope="module")
 def benchmarks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return lay_out(tmp_path_factory.mktemp("benchmarks"), questions=20)
@@ -37,7 +34,7 @@ def benchmarks(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def service(benchmarks: Path) -> Iterator[Instance]:
     home = Path(tempfile.mkdtemp(prefix="neftune-e2e-"))
-    settings = {"BENCHMARKS_DIR": str(benchmarks), "JUDGE_ALLOW": "127.0.0.1", **QUICK}
+    settings = {"BENCHMARKS_DIR": str(benchmarks), "JUDGE_ALLOW": "127.0.0.1"}
     with running(home, **settings) as instance:
         yield instance
     shutil.rmtree(home, ignore_errors=True)
