@@ -14,6 +14,7 @@ from neftune_core.batches import MicroBatch
 from neftune_core.failpoint import failpoint
 from neftune_core.losses import LossHead
 from neftune_core.ranks import ALONE, Ranks
+from neftune_core.tokenise import Example
 
 
 @contextmanager
@@ -56,3 +57,24 @@ def clean_loss(  # noqa: PLR0913 - what is measured, on what, and with whom
     summed, of = ranks.sum(float(total), tokens)
     mean = summed / of
     return mean if math.isfinite(mean) else None
+
+
+def example_losses(  # noqa: PLR0913, PLR0917 - as above
+    model: Any,
+    head: LossHead,
+    batches: Sequence[MicroBatch],
+    examples: Sequence[Example],
+    device: torch.device,
+    ranks: Ranks = ALONE,
+) -> list[float]:
+    """Give the loss of each example, summed over its trained tokens, whichever rank's batches hold it."""
+    number_of = {example.key: number for number, example in enumerate(examples)}
+    sums = torch.zeros(len(examples), dtype=torch.float64)
+    with measuring(model):
+        for batch in batches:
+            losses = head(batch.to(device)).loss_M.double().cpu()
+            numbers = torch.tensor([number_of[key] for key in batch.layout.key_S.tolist()])
+            # The place before a trained token is of the same example: none has its first token trained.
+            segments = batch.layout.segment_BT.flatten()[batch.place_M]
+            sums.index_add_(0, numbers[segments], losses)
+    return ranks.sum(*sums.tolist())

@@ -15,7 +15,7 @@ from types import FrameType
 
 from pydantic import ValidationError
 
-from neftune_core import messages
+from neftune_core import eval_losses, messages
 from neftune_core.catalog import Catalog
 from neftune_core.errors import CoreError, ModelNotAvailable, SpecError, SupervisorLost
 from neftune_core.launched import Place, place_in
@@ -119,6 +119,10 @@ def _run(errand: Errand, place: Place, reporter: Hearer, stop: StopFlag) -> int:
     if outcome.best is not None:
         reporter.artifact("best", outcome.best)
     reporter.artifact("record", record_path)
+    if outcome.eval_losses is not None:
+        losses_path = errand.out / eval_losses.NAME
+        losses_path.write_bytes(eval_losses.encoded(outcome.eval_losses))
+        reporter.artifact(eval_losses.NAME, losses_path)
     reporter.event("run.completed", {**outcome.final, "total_steps": outcome.resolved["total_steps"]})
     return messages.EXIT_OK
 

@@ -15,10 +15,12 @@ import torch
 from neftune_core import export, model
 from neftune_core.arranging import arrangement_for, described
 from neftune_core.batches import MicroBatch, arrange
-from neftune_core.clean_losses import clean_loss
+from neftune_core.clean_losses import clean_loss, example_losses
+from neftune_core.eval_losses import EvalLosses
 from neftune_core.failpoint import failpoint
 from neftune_core.final_report import Best, clean_rows, measured, table
 from neftune_core.guards import NoiseGuard
+from neftune_core.held_out import HeldOut
 from neftune_core.losses import LossHead
 from neftune_core.material import gather
 from neftune_core.noise import Noise, later_multiplier, noisy_embeddings
@@ -50,6 +52,7 @@ class Outcome:
     final: Mapping[str, float | None] = field(default_factory=dict)
     resumed: Sequence[int] = ()  # the steps after which it went on from a checkpoint
     best: Path | None = None  # the adapter of the best step, where that is another one
+    eval_losses: EvalLosses | None = None
 
 
 def run(  # noqa: PLR0913, PLR0917 - the run's whole world, each part once
@@ -95,6 +98,7 @@ class _Run:
         self.final: Values = {}
         self.resumed: Sequence[int] = ()
         self.best: Path | None = None
+        self.eval_losses: EvalLosses | None = None
 
     def whole(
         self, train_rows: Sequence[Row], eval_rows: Sequence[Row], checkpoints: Wanted | None
@@ -144,6 +148,7 @@ class _Run:
             final=self.final,
             resumed=self.resumed,
             best=self.best,
+            eval_losses=self.eval_losses,
         )
 
     def _load(self) -> None:
@@ -161,12 +166,15 @@ class _Run:
         self.evaluation = arrange(self.ranks.share(held_out), self.arrangement)
         self.clean_rows = clean_rows(train, len(held_out), self.spec.training.seed)
         self.sample = arrange(self.ranks.share(self.clean_rows), self.arrangement)
+        self.held_out = HeldOut(held_out)
 
     def _train(self) -> None:
         """Measure the base, take every step of the plan."""
         spec, device = self.spec, self.numerics.device
         if not (self.progress and self.progress.begun):
             self._measure_base()
+        if spec.method == "full":  # its base is gone at the end, and may have been the best
+            self.held_out.base = self._example_losses(self.base, LossHead(self.base, device))
         # For the adapter's first weights, then for dropout; the noise needs no generator.
         torch.manual_seed(spec.training.seed)
         self.model = model.make_trainable(self.base, spec)
@@ -231,8 +239,11 @@ class _Run:
             if self.progress and self.ranks.leads:  # what dies from here on need not train again
                 self.progress.save(walk)
             clean_train_loss = partial(self._clean_loss, self.model, self.head, self.sample)
+            of_each = partial(self._example_losses, self.model, self.head)
+            both = self.held_out.beside(of_each, clean_train_loss)
             base = walk.final["base_clean_train_loss"]
-            report = measured(self.model, walk.best, walk.number, clean_train_loss, base, self._keep_best)
+            report = measured(self.model, walk.best, walk.number, both, base, self._keep_best)
+            self.eval_losses = self.held_out.told(walk.best, walk.number, self._base_losses)
         except Stopped:
             if self.progress and self.ranks.leads and walk.number:
                 self.progress.save(walk)
@@ -258,6 +269,17 @@ class _Run:
         value = clean_loss(measured, head, batches, device, ends=ends, ranks=self.ranks)
         self._end_if_asked()
         return value
+
+    def _example_losses(self, measured: Any, head: LossHead) -> list[float]:
+        examples, device = self.held_out.examples, self.numerics.device
+        losses = example_losses(measured, head, self.evaluation, examples, device, self.ranks)
+        self._end_if_asked()
+        return losses
+
+    def _base_losses(self) -> list[float]:
+        """Measure the base once more, without its adapter."""
+        with self.model.disable_adapter():
+            return self._example_losses(self.model, self.head)
 
     def _refuse_if_weights_differ(self, name: str) -> None:
         if self.ranks.world > 1:

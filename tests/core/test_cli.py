@@ -136,7 +136,7 @@ def test_every_step_is_told_once_and_artifacts_come_last(method, results):
     assert [message.step for message in told if isinstance(message, messages.Metric)] == list(range(9))
     kind = "model" if method == "full" else "adapter"
     artifacts = {m.name: m.path for m in told if isinstance(m, messages.Artifact)}
-    assert artifacts == {kind: kind, "record": "record.json"}
+    assert artifacts == {kind: kind, "record": "record.json", "eval_losses.json": "eval_losses.json"}
     events = [message.name for message in told if isinstance(message, messages.Event)]
     assert events[0] == "run.planned"
     assert events[-1] == "run.completed"
