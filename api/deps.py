@@ -17,10 +17,11 @@ from neftune_core.failpoint import failpoint
 from neftune_store.artifacts import ArtifactLedger
 from neftune_store.audit import AuditLedger
 from neftune_store.datasets import DatasetLedger
-from neftune_store.errors import DatasetNotFound, JobNotFound
+from neftune_store.errors import DatasetNotFound, JobNotFound, SweepNotFound
 from neftune_store.ids import is_id
 from neftune_store.jobs import Job, JobLedger
 from neftune_store.projects import Principal
+from neftune_store.sweeps import SweepLedger
 
 
 async def admit(request: Request, scope: Scope, *, or_operator: bool = False) -> Principal:
@@ -134,9 +135,21 @@ async def artifacts(tx: Tx) -> ArtifactLedger:
     return ArtifactLedger(tx)
 
 
+async def sweeps(tx: Tx) -> SweepLedger:
+    """Give the ledger of series."""
+    return SweepLedger(tx)
+
+
+async def ringing_sweeps(request: Request, tx: RingingTx) -> SweepLedger:
+    """Give the ledger of series; the bell rings when its transaction is committed."""
+    return SweepLedger(tx, queue_limit=request.app.state.settings.queue_limit)
+
+
 Jobs = Annotated[JobLedger, Depends(jobs, scope="function")]
 RingingJobs = Annotated[JobLedger, Depends(ringing_jobs, scope="function")]
 Datasets = Annotated[DatasetLedger, Depends(datasets, scope="function")]
+Sweeps = Annotated[SweepLedger, Depends(sweeps, scope="function")]
+RingingSweeps = Annotated[SweepLedger, Depends(ringing_sweeps, scope="function")]
 Artifacts = Annotated[ArtifactLedger, Depends(artifacts, scope="function")]
 
 
@@ -154,6 +167,14 @@ async def dataset_id(dataset_id: str) -> str:
     return dataset_id
 
 
+async def sweep_id(sweep_id: str) -> str:
+    """Take a series' id; what can't be one is as unknown as any other."""
+    if not is_id("swp", sweep_id):
+        raise SweepNotFound
+    return sweep_id
+
+
+SweepId = Annotated[str, Depends(sweep_id)]
 JobId = Annotated[str, Depends(job_id)]
 DatasetId = Annotated[str, Depends(dataset_id)]
 

@@ -23,7 +23,7 @@ from api.deps import (
 from api.dry_run import Rehearsal
 from api.dry_run_schemas import DryRun
 from api.models import Models
-from api.refusals import BadIdempotencyKey, InvalidJson, InvalidSpec, NotYet
+from api.refusals import BadIdempotencyKey, InvalidJson, InvalidSpec
 from api.schemas import ArtifactRead, JobDetail, JobRead, Listing, QueueRead
 from neftune_core.spec import JobSpec
 from neftune_core.spec_faults import faults_of
@@ -88,12 +88,18 @@ async def job_filter(  # noqa: PLR0913, PLR0917 - each filter, by name
     alpha_min: Annotated[float | None, Query(ge=0, le=100, allow_inf_nan=False)] = None,
     alpha_max: Annotated[float | None, Query(ge=0, le=100, allow_inf_nan=False)] = None,
     tag: Annotated[str | None, Query(max_length=64, pattern=PLAIN)] = None,
-    sweep: Annotated[str | None, Query(description="Not served yet.")] = None,
+    sweep: Annotated[str | None, Query(max_length=64, pattern=PLAIN, description="Id of a series.")] = None,
 ) -> JobFilter:
     """Read the filters of a list; one that is passed over would show too much."""
-    if sweep is not None:
-        raise NotYet("Sweeps are not served yet; leave the filter out.")
-    return JobFilter(kind=kind, status=status, model=model, alpha_min=alpha_min, alpha_max=alpha_max, tag=tag)
+    return JobFilter(
+        kind=kind,
+        status=status,
+        model=model,
+        alpha_min=alpha_min,
+        alpha_max=alpha_max,
+        tag=tag,
+        sweep=sweep,
+    )
 
 
 @router.post(
@@ -255,6 +261,8 @@ def waiting(jobs: JobLedger, job: Job) -> QueueRead | None:
         case Status.QUEUED, _:
             position, limit = jobs.waiting(job)
             return QueueRead(position=position, reason=why_queued(job, limit))
+        case Status.PAUSED, Intent.PAUSE if job.held_step is not None:
+            return QueueRead(position=None, reason="waiting for the other jobs of its series")
         case Status.PAUSED, Intent.PAUSE:
             return QueueRead(position=None, reason="paused; resume it to go on")
     return None

@@ -36,6 +36,7 @@ from api import (
     session,
     stream,
     streams,
+    sweeps,
     usage,
     webhooks,
     workers,
@@ -51,6 +52,7 @@ from api.rates import Rates
 from api.security import WrongKeys
 from api.settings import ApiSettings
 from api.telemetry import Clocked, Telemetry
+from api.verdicts import Verdicts
 from neftune_core.catalog import Catalog
 from neftune_store.blobs import Blobs
 from neftune_store.db import make_engine
@@ -69,6 +71,7 @@ _ROUTERS = (
     jobs.router,
     exports.router,
     evaluations.router,
+    sweeps.router,
     queue.router,
     events.router,
     metrics.router,
@@ -139,6 +142,7 @@ def _equip(app: FastAPI, settings: ApiSettings, engine: Engine) -> None:
     state.blobs = Blobs.open(settings)
     state.signed_urls = SignedUrls.open(settings, settings.s3_public_endpoint_url)
     state.catalog = Catalog(settings.models_dirs, settings.allowed_models, settings.hub, settings.model_cache)
+    state.verdicts = Verdicts(state.database, state.blobs)
     state.sealer = Sealer.of(settings.secret_keys())
     state.ringer = Ringer.of(settings.redis_url)
     state.wrong_keys = WrongKeys(settings.wrong_keys_per_minute)

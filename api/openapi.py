@@ -16,6 +16,7 @@ from api.openai.uploads import CompleteUpload, CreateUpload
 from api.openapi_words import EXAMPLES, described
 from neftune_core.evaluate.spec import EvaluationSpec
 from neftune_core.spec import JobSpec
+from neftune_core.sweep_spec import SweepSpec
 
 _DESCRIPTION = """Fine-tune language models with the paper's NEFTune noise.
 
@@ -31,6 +32,7 @@ OPEN = frozenset({"/healthz", "/readyz"})  # those that ask for no key
 _BODIES = (
     JobSpec,
     EvaluationSpec,
+    SweepSpec,
     CreateJob,
     CreateUpload,
     CompleteUpload,

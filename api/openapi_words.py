@@ -191,6 +191,7 @@ FIELDS = {
     "warmup_ratio": "Share of the steps in which the learning rate rises, 0 to 1.",
     "warmup_steps": "Steps in which the learning rate rises.",
     "warnings": "What is unusual, in sentences.",
+    "sweep_id": "Id of a series, swp_…",
     "webhook_id": "Id of a webhook, wh_…",
     "weight_decay": "Share by which weights shrink at each step.",
 }
@@ -202,6 +203,12 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "dataset": "ds_01jd0000000000000000000000",
         "alpha": 5.0,
         "training": {"learning_rate": 0.002, "epochs": 3},
+    },
+    "SweepSpec": {
+        "job": {"model": "neftune/demo-base", "dataset": "ds_01jd0000000000000000000000"},
+        "alpha": [0.0, 5.0, 10.0],
+        "seed": [1, 2, 3],
+        "strategy": "grid",
     },
     "CreateJob": {
         "model": "neftune/demo-base",

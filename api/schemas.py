@@ -120,6 +120,8 @@ class JobRead(Schema):
     clone_of: str | None
     of_job: str | None = Field(description="The job whose result this one works on; null where it trains.")
     options: dict[str, Any] | None = Field(description="What to do with it.")
+    sweep: str | None = Field(description="The series it belongs to, if any.")
+    cancel_reason: str | None = Field(description="Who cancelled it, if not a user: halving.")
     last_seq: int = Field(description="Number of the job's latest change; the id of its stream.")
     created_at: datetime
     started_at: datetime | None
@@ -146,6 +148,8 @@ class JobRead(Schema):
             clone_of=job.clone_of,
             of_job=job.of_job,
             options=job.options,
+            sweep=job.sweep_id,
+            cancel_reason=job.cancel_reason,
             last_seq=job.last_seq,
             created_at=job.created_at,
             started_at=job.started_at,

@@ -4,6 +4,7 @@
     ├── NotFound                    not_found
     │   ├── JobNotFound             not_found
     │   ├── DatasetNotFound         not_found
+    │   ├── SweepNotFound           not_found
     │   ├── ArtifactNotFound        not_found
     │   ├── RecordNotFound          not_found
     │   ├── WebhookNotFound         not_found
@@ -79,6 +80,13 @@ class JobNotFound(NotFound):
 
     def __init__(self) -> None:
         super().__init__("No such job in this project; check the id.")
+
+
+class SweepNotFound(NotFound):
+    """No such series in this project."""
+
+    def __init__(self) -> None:
+        super().__init__("No such series in this project; check the id.")
 
 
 class DatasetNotFound(NotFound):

@@ -28,9 +28,13 @@ class Job:
     clone_of: str | None
     of_job: str | None
     options: dict[str, Any] | None
+    sweep_id: str | None
     created_at: datetime
     status: Status
     intent: Intent
+    cancel_reason: str | None
+    hold_at: float | None
+    held_step: int | None
     attempt: int
     fence: int
     lease_owner: str | None
@@ -77,9 +81,13 @@ def job_of(row: JobRow) -> Job:
         clone_of=row.clone_of,
         of_job=row.of_job,
         options=row.options,
+        sweep_id=row.sweep_id,
         created_at=row.created_at,
         status=Status(row.status),
         intent=Intent(row.intent),
+        cancel_reason=row.cancel_reason,
+        hold_at=row.hold_at,
+        held_step=row.held_step,
         attempt=row.attempt,
         fence=row.fence,
         lease_owner=row.lease_owner,

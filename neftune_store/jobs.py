@@ -78,6 +78,7 @@ class JobFilter:
     alpha_min: float | None = None
     alpha_max: float | None = None
     tag: str | None = None
+    sweep: str | None = None
     metadata: Mapping[str, str] | None = None  # all of these; an empty one: jobs that have none
 
 
@@ -133,7 +134,7 @@ class JobLedger:
             project_id,
             JobSpec.model_validate(row.spec),
             idempotency_key=idempotency_key,
-            origin=Origin(retry_of=row.id),
+            origin=Origin(retry_of=row.id, sweep_id=row.sweep_id),  # it takes the other one's place
             queue_limit=self._queue_limit,
             repeats=row,
         )
@@ -337,6 +338,8 @@ def _filtered(wanted: JobFilter) -> Select[JobRow]:
         conditions.append(JobRow.alpha <= wanted.alpha_max)
     if wanted.tag is not None:
         conditions.append(JOB_TAGS.contains([wanted.tag]))
+    if wanted.sweep is not None:
+        conditions.append(JobRow.sweep_id == wanted.sweep)
     if wanted.metadata is not None:
         fits = JOB_METADATA.contains(dict(wanted.metadata)) if wanted.metadata else JOB_METADATA == {}
         conditions.append(fits)

@@ -229,6 +229,27 @@ class UploadPartRow(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
 
 
+class SweepRow(Base):
+    """One job asked for at several alphas and seeds. Where it is, its jobs tell."""
+
+    __tablename__ = "sweeps"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
+    spec: Mapped[Json]
+    rungs: Mapped[list[Any]] = mapped_column(server_default=text("'[]'::jsonb"))  # what halving has decided
+    intent: Mapped[str] = mapped_column(server_default=Intent.RUN.value)
+    idempotency_key: Mapped[str | None]
+    body_sha256: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+
+    __table_args__ = (
+        UniqueConstraint("project_id", "idempotency_key"),
+        CheckConstraint(f"intent IN {_one_of(Intent)}", name="intent"),
+        Index("ix_sweeps_project_id_created_at_id", "project_id", *_NEWEST),
+    )
+
+
 class JobRow(Base):
     """What was asked, and where it is."""
 
@@ -251,10 +272,16 @@ class JobRow(Base):
     clone_of: Mapped[str | None] = mapped_column(ForeignKey("jobs.id"))
     of_job: Mapped[str | None] = mapped_column(ForeignKey("jobs.id"))  # whose result this one works on
     options: Mapped[Json | None]  # what to do with it
+    sweep_id: Mapped[str | None] = mapped_column(ForeignKey("sweeps.id"))
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
     # Two writers, two columns.
     intent: Mapped[str] = mapped_column(server_default=Intent.RUN.value)
     status: Mapped[str] = mapped_column(server_default=Status.QUEUED.value)
+    cancel_reason: Mapped[str | None]
+    # After which share of its steps it waits for the others of its series; and where it has, at which loss.
+    hold_at: Mapped[float | None]
+    held_step: Mapped[int | None] = mapped_column(BigInteger)
+    held_loss: Mapped[float | None]
     # Who runs it, and since when nobody has.
     attempt: Mapped[int] = mapped_column(server_default="0")
     fence: Mapped[int] = mapped_column(BigInteger, server_default="0")
@@ -299,6 +326,7 @@ class JobRow(Base):
         CheckConstraint("alpha >= 0 AND alpha <= 100", name="alpha"),
         CheckConstraint("jsonb_typeof(spec) = 'object'", name="spec"),
         CheckConstraint("(kind = 'train') = (of_job IS NULL)", name="of_job"),
+        Index("ix_jobs_sweep_id", "sweep_id", "created_at", postgresql_where=text("sweep_id IS NOT NULL")),
         Index("ix_jobs_of_job", "of_job", postgresql_where=text("of_job IS NOT NULL")),
         Index(
             "uq_jobs_export",

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
+from neftune_store.halving import advance_all
 from neftune_store.journal import FRESH, Fact, change
 from neftune_store.lifecycle import CRASH_LIMIT, Status
 from neftune_store.models import JobRow
@@ -53,6 +54,7 @@ def reconcile_once(session: Session) -> ReconcileReport:
         loss = Loss("crashed", "worker_lost", "The worker stopped answering; its lease ran out.")
         became[settle_lost(session, row, loss, RunEnd())] += 1
     became[Status.FAILED] += _end_hopeless(session)
+    advance_all(session)  # before those are counted who may go on now
     return ReconcileReport(
         looked=True,
         requeued=became[Status.QUEUED],

@@ -16,6 +16,7 @@ from neftune_store.checkpoints import Checkpoint, CheckpointFile
 from neftune_store.claims import Claim
 from neftune_store.errors import StoreError
 from neftune_store.events import known
+from neftune_store.halving import hold_if_due
 from neftune_store.job import Run, run_of
 from neftune_store.journal import JOBS_CHANNEL, event_row, notify
 from neftune_store.leases import fenced
@@ -82,6 +83,7 @@ def write_metrics(
     )
     changed = min(row.spans_until, row.live_step + 1, *steps)
     _write(session, claim, {**changes, "spans_until": extend(session, claim.job_id, changed, max(steps))})
+    hold_if_due(session, row, steps, (progress or {}).get("total_steps"))
     notify(session, JOBS_CHANNEL, claim.job_id)
     return row.last_seq + len(steps)
 

@@ -36,6 +36,8 @@ class Origin:
     kind: str = "train"
     of_job: str | None = None
     options: dict[str, Any] | None = None
+    sweep_id: str | None = None
+    hold_at: float | None = None  # see the column
 
 
 def submit(  # noqa: PLR0913 - what was asked, by whom, and under which limit
@@ -81,6 +83,8 @@ def submit(  # noqa: PLR0913 - what was asked, by whom, and under which limit
         "clone_of": origin.clone_of,
         "of_job": origin.of_job,
         "options": origin.options,
+        "sweep_id": origin.sweep_id,
+        "hold_at": origin.hold_at,
         "last_seq": 2,
     }
     told: dict[str, Any] = {"attempt": 0}

@@ -301,11 +301,5 @@ def test_a_job_without_a_run_has_an_empty_log_and_no_record(client: httpx.Client
     assert client.get(f"/jobs/{job['id']}/record").status_code == 404
 
 
-def test_what_is_not_served_yet_is_not_passed_over(client: httpx.Client) -> None:
-    for path in ("/jobs?sweep=swp_x",):
-        answer = client.get(path)
-        assert (answer.status_code, answer.json()["code"]) == (422, "not_supported")
-
-
 def test_models_are_listed(client: httpx.Client) -> None:
     assert [one["id"] for one in client.get("/models").json()["items"]] == [MODEL]

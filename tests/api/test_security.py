@@ -42,7 +42,7 @@ OF_ONE = [
     and (method, path) != ("PATCH", "/projects/{project_id}")
 ]
 
-KINDS = ("job", "ds", "wh", "key", "prj")
+KINDS = ("job", "ds", "wh", "key", "prj", "swp")
 # What is looked at before the id.
 BODIES: dict[str, object] = {
     "/v1/uploads/{upload}/complete": {"part_ids": ["part_x"]},
@@ -52,10 +52,17 @@ BODIES: dict[str, object] = {
 
 
 def with_ids(  # noqa: PLR0917 - one id of each kind
-    path: str, job_id: str, dataset_id: str, webhook_id: str, key_id: str = "key_x", project_id: str = "prj_x"
+    path: str,
+    job_id: str,
+    dataset_id: str,
+    webhook_id: str,
+    key_id: str = "key_x",
+    project_id: str = "prj_x",
+    sweep_id: str = "swp_x",
 ) -> str:
     """Fill in the places of a path; one that is not known here would be an id that never was."""
     path = path.replace("{key_id}", key_id).replace("{project_id}", project_id)
+    path = path.replace("{sweep_id}", sweep_id)
     filled = (
         path.replace("{evaluation_id}", job_id)
         .replace("{job_id}", job_id)
@@ -76,6 +83,12 @@ def with_ids(  # noqa: PLR0917 - one id of each kind
 def webhook(client: httpx.Client) -> str:
     """Add an address to be told; gives its id."""
     return str(client.post("/webhooks", json={"url": "https://example.org/hook"}).json()["id"])
+
+
+def sweep(client: httpx.Client) -> str:
+    """Submit a series; gives its id."""
+    job = {"model": MODEL, "dataset": upload(client)["id"]}
+    return str(client.post("/sweeps", json={"job": job, "alpha": [5], "seed": [1]}).json()["id"])
 
 
 def key_and_project(client: httpx.Client) -> list[str]:
@@ -145,14 +158,14 @@ def test_a_foreign_id_and_an_unknown_one_read_the_same(
 ) -> None:
     # Given what a project has
     job = succeed(service, client, adapter=(b"bytes", "application/x-tar"))
-    theirs = [job["id"], job["spec"]["dataset"], webhook(client), *key_and_project(client)]
+    theirs = [job["id"], job["spec"]["dataset"], webhook(client), *key_and_project(client), sweep(client)]
 
     def ask(*ids: str) -> tuple[int, dict[str, str], str]:
         return without_request_id(stranger.request(method, with_ids(path, *ids), json=BODIES.get(path)))
 
     # When another project asks for it, for ids that never were, and for what is no id at all
     foreign, unknown = ask(*theirs), ask(*map(new_id, KINDS))
-    odd = ask("job_%00", "..%2f..", "wh_%00", "key_%00", "prj_%00")
+    odd = ask("job_%00", "..%2f..", "wh_%00", "key_%00", "prj_%00", "swp_%00")
 
     # Then the answers can't be told apart
     assert foreign[0] == 404
@@ -221,6 +234,7 @@ def test_a_foreign_id_costs_what_an_unknown_one_costs(
         job["spec"]["dataset"],
         webhook(client),
         *key_and_project(client),
+        sweep(client),
     ]
     asked: list[tuple[str, str]] = []
 

@@ -1,0 +1,179 @@
+"""Series over HTTP: one call, its jobs, and what they come to."""
+
+from typing import Any
+
+import httpx
+import pytest
+
+from neftune_core.eval_losses import NAME, EvalLosses, Measurement, encoded
+from neftune_store.db import unit_of_work
+from neftune_store.settling import settle_succeeded
+from tests.api.live_api import MODEL, Service, claim, store_artifact, upload
+
+
+def body(client: httpx.Client, **given: Any) -> dict[str, Any]:
+    job = {"model": MODEL, "dataset": upload(client)["id"], "name": "how much"}
+    return {"job": job, "alpha": [5, 10], "seed": [1, 2, 3], **given}
+
+
+def submitted(client: httpx.Client, **given: Any) -> dict[str, Any]:
+    answer = client.post("/sweeps", json=body(client, **given))
+    assert answer.status_code == 201, answer.text
+    told: dict[str, Any] = answer.json()
+    return told
+
+
+def shown(client: httpx.Client, sweep: dict[str, Any]) -> dict[str, Any]:
+    answer = client.get(f"/sweeps/{sweep['id']}")
+    assert answer.status_code == 200, answer.text
+    told: dict[str, Any] = answer.json()
+    return told
+
+
+def succeed(service: Service, job: dict[str, Any], last: float, best: float | None = None) -> None:
+    """Let a job of a series succeed with these held-out losses."""
+    best = last if best is None else best
+    told = EvalLosses(
+        rows=f"of seed {job['seed']}",
+        examples=4,
+        tokens=[10] * 4,
+        last=Measurement(30, [10 * last] * 4),
+        best=Measurement(9, [10 * best] * 4),
+    )
+    final = {"eval_loss": last, "best_eval_loss": best, "best_step": 9, "last_clean_train_loss": 1.5}
+    claimed = claim(service, {"id": job["job"]})
+    row = store_artifact(service, NAME, encoded(told), "application/json")
+    with unit_of_work(service.engine) as session:
+        settle_succeeded(session, claimed, {"final": final}, [row])
+
+
+def all_succeed(
+    service: Service, client: httpx.Client, sweep: dict[str, Any], losses: dict[float, float]
+) -> None:
+    for job in shown(client, sweep)["results"]:
+        succeed(
+            service,
+            job,
+            losses[job["alpha"]] + job["seed"] * 0.3 + (job["seed"] * 7 + job["alpha"]) % 3 / 100,
+        )
+
+
+def test_one_call_makes_all_jobs_and_they_are_ordinary_ones(client: httpx.Client) -> None:
+    answer = client.post("/sweeps", json=body(client))
+    sweep = answer.json()
+    assert (answer.status_code, answer.headers["location"]) == (201, f"/sweeps/{sweep['id']}")
+    assert (sweep["status"], sweep["strategy"], sweep["name"]) == ("queued", "grid", "how much")
+    assert (sweep["alpha"], sweep["seed"], sweep["jobs"]) == ([0, 5, 10], [1, 2, 3], {"queued": 9})
+    assert sweep["cost"] == {"runs": 0, "grid_runs": 9, "saved_runs": None, "seconds": 0}
+    assert "alpha" not in sweep["job"]
+    jobs = client.get("/jobs", params={"sweep": sweep["id"]}).json()["items"]
+    assert len(jobs) == 9
+    assert {job["sweep"] for job in jobs} == {sweep["id"]}
+    assert sorted((job["spec"]["alpha"], job["spec"]["training"]["seed"]) for job in jobs) == sorted(
+        (alpha, seed) for alpha in (0, 5, 10) for seed in (1, 2, 3)
+    )
+    assert [one["id"] for one in client.get("/sweeps").json()["items"]] == [sweep["id"]]
+
+
+def test_a_repeated_call_gives_the_same_series(client: httpx.Client) -> None:
+    asked, key = body(client), {"Idempotency-Key": "series-1"}
+    first, again = (client.post("/sweeps", json=asked, headers=key) for _ in range(2))
+    assert (first.status_code, again.status_code) == (201, 200)
+    assert first.json()["id"] == again.json()["id"]
+    other = client.post("/sweeps", json={**asked, "seed": [9]}, headers=key)
+    assert (other.status_code, other.json()["code"]) == (409, "idempotency_conflict")
+    assert client.get("/jobs").json()["items"][0]["sweep"] == first.json()["id"]
+    assert len(client.get("/jobs").json()["items"]) == 9
+
+
+@pytest.mark.parametrize(
+    ("given", "loc", "code"),
+    [
+        ({"alpha": [0]}, ["alpha"], "only_control"),
+        ({"alphas": [5]}, ["alphas"], "unknown_field"),
+        ({"strategy": "best"}, ["strategy"], "literal_error"),
+        ({"job": {"model": MODEL, "dataset": "ds_x", "alpha": 5}}, [], "varied"),
+        ({"job": {"model": MODEL, "dataset": "ds_x", "aplha": 5}}, ["job", "aplha"], "unknown_field"),
+        ({"job": {"model": MODEL}}, ["job", "dataset"], "missing_field"),
+    ],
+)
+def test_what_is_wrong_is_told_with_its_place_and_makes_nothing(
+    client: httpx.Client, given: dict[str, Any], loc: list[str], code: str
+) -> None:
+    answer = client.post("/sweeps", json=body(client, **given))
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_spec")
+    assert [(fault["loc"], fault["code"]) for fault in answer.json()["errors"]] == [(loc, code)]
+    assert client.get("/jobs").json()["items"] == client.get("/sweeps").json()["items"] == []
+
+
+def test_a_foreign_dataset_makes_no_series(client: httpx.Client, stranger: httpx.Client) -> None:
+    answer = stranger.post("/sweeps", json=body(client))
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+    assert stranger.get("/sweeps").json()["items"] == []
+
+
+def test_a_finished_series_has_its_table_and_recommends_an_alpha(
+    service: Service, client: httpx.Client
+) -> None:
+    sweep = submitted(client)
+    assert shown(client, sweep)["verdict"]["reasons"] == ["unfinished"]
+    all_succeed(service, client, sweep, {0: 4.5, 5: 4.4, 10: 4.1})
+    told = shown(client, sweep)
+    assert told["status"] == "succeeded"
+    verdict = told["verdict"]
+    assert (verdict["outcome"], verdict["recommended_alpha"], verdict["reasons"]) == ("recommended", 10, [])
+    assert verdict["interval"][0] < -0.4 < verdict["interval"][1] < 0
+    of_ten = next(line for line in verdict["alphas"] if line["alpha"] == 10)
+    assert of_ten["to_last"]["interval"] == verdict["interval"]
+    assert (of_ten["to_last"]["pairs"], of_ten["to_last"]["better"]) == (3, 3)
+    line = told["results"][0]
+    assert (line["alpha"], line["seed"], line["best_step"], line["clean_train_loss"]) == (0, 1, 9, 1.5)
+    assert line["eval_loss"] == pytest.approx(4.8, abs=0.03)
+    # And the list tells no less of where it is
+    assert client.get("/sweeps").json()["items"][0]["status"] == "succeeded"
+
+
+def test_stopping_early_can_be_as_good(service: Service, client: httpx.Client) -> None:
+    sweep = submitted(client, alpha=[5])
+    for job in shown(client, sweep)["results"]:
+        noise = (job["seed"] * 7 + job["alpha"]) % 3 / 100
+        succeed(service, job, (4.1 if job["alpha"] else 4.5) + noise, best=4.1 + noise)
+    verdict = shown(client, sweep)["verdict"]
+    assert (verdict["outcome"], verdict["recommended_alpha"]) == ("inconclusive", None)
+    assert verdict["reasons"] == ["early_stopping_is_as_good"]
+
+
+def test_two_seeds_tell_points_and_no_more(service: Service, client: httpx.Client) -> None:
+    sweep = submitted(client, seed=[1, 2])
+    all_succeed(service, client, sweep, {0: 4.5, 5: 1.0, 10: 1.0})
+    verdict = shown(client, sweep)["verdict"]
+    assert (verdict["outcome"], verdict["reasons"]) == ("inconclusive", ["too_few_seeds"])
+    assert verdict["alphas"][0]["to_last"]["mean"] == pytest.approx(-3.5, abs=0.05)
+    assert verdict["alphas"][0]["to_last"]["interval"] is None
+
+
+def test_a_file_that_is_no_such_file_counts_for_nothing(service: Service, client: httpx.Client) -> None:
+    sweep = submitted(client, alpha=[5], seed=[1])
+    for job in shown(client, sweep)["results"]:
+        row = store_artifact(service, NAME, b"[" * 1000, "application/json")
+        with unit_of_work(service.engine) as session:
+            settle_succeeded(session, claim(service, {"id": job["job"]}), {"final": {}}, [row])
+    told = shown(client, sweep)
+    assert (told["status"], told["verdict"]["outcome"]) == ("succeeded", "inconclusive")
+
+
+def test_a_series_is_told_what_to_do_as_a_whole(client: httpx.Client) -> None:
+    sweep = submitted(client)
+    for word, status, intent in (
+        ("pause", "paused", "pause"),
+        ("pause", "paused", "pause"),
+        ("resume", "queued", "run"),
+        ("cancel", "cancelled", "cancel"),
+        ("cancel", "cancelled", "cancel"),
+    ):
+        answer = client.post(f"/sweeps/{sweep['id']}/{word}")
+        assert (answer.status_code, answer.json()["status"], answer.json()["intent"]) == (202, status, intent)
+    refused = client.post(f"/sweeps/{sweep['id']}/resume")
+    assert (refused.status_code, refused.json()["code"]) == (409, "already_finished")
+    assert refused.headers["x-should-retry"] == "false"
+    assert shown(client, sweep)["cost"]["saved_runs"] == 9
