@@ -2,15 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import Field
 
 from api.schemas import Schema
-from neftune_core.statistics import CONFIDENCE, Difference
-from neftune_core.verdict import AlphaVerdict, Verdict
 from neftune_store.lifecycle import TERMINAL, Intent, Status
 from neftune_store.sweep import Child, Sweep, status_of
+
+if TYPE_CHECKING:  # numpy comes with them: for whoever asks for a verdict
+    from neftune_core.statistics import Difference
+    from neftune_core.verdict import AlphaVerdict, Verdict
 
 
 class CostRead(Schema):
@@ -123,7 +125,7 @@ class DifferenceRead(Schema):
     better: int = Field(description="Pairs in which the run beats its control.")
 
     @classmethod
-    def of(cls, found: Difference) -> Self:
+    def of(cls, found: "Difference") -> Self:
         """Show a difference."""
         interval = None if found.interval is None else list(found.interval)
         return cls(
@@ -147,7 +149,7 @@ class AlphaRead(Schema):
     p_adjusted: float | None = Field(description="Of being better than both, with all alphas counted (Holm).")
 
     @classmethod
-    def of(cls, line: AlphaVerdict) -> Self:
+    def of(cls, line: "AlphaVerdict") -> Self:
         """Show a line of the verdict."""
         return cls(
             alpha=line.alpha,
@@ -165,11 +167,11 @@ class VerdictRead(Schema):
     interval: list[float] | None = Field(description="Of the recommended alpha's difference to the control.")
     reasons: list[str] = Field(description="Why no alpha is recommended, in stable words.")
     why: str = Field(description="The same in a sentence.")
-    confidence: float = Field(CONFIDENCE, description="Of the intervals.")
+    confidence: float = Field(description="Of the intervals.")
     alphas: list[AlphaRead] = Field(description="What is known of each alpha.")
 
     @classmethod
-    def of(cls, verdict: Verdict) -> Self:
+    def of(cls, verdict: "Verdict") -> Self:
         """Show a verdict."""
         return cls(
             outcome=verdict.outcome.value,
@@ -177,6 +179,7 @@ class VerdictRead(Schema):
             interval=None if verdict.interval is None else list(verdict.interval),
             reasons=[reason.value for reason in verdict.reasons],
             why=verdict.why,
+            confidence=verdict.confidence,
             alphas=[AlphaRead.of(line) for line in verdict.alphas],
         )
 
@@ -198,7 +201,7 @@ class SweepDetail(SweepRead):
     verdict: VerdictRead
 
     @classmethod
-    def whole(cls, sweep: Sweep, children: Sequence[Child], verdict: Verdict) -> Self:
+    def whole(cls, sweep: Sweep, children: Sequence[Child], verdict: "Verdict") -> Self:
         """Show all of a series."""
         return cls.of(
             sweep,

@@ -6,6 +6,7 @@ that isn't what it should be nothing is known.
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import anyio
 import anyio.to_thread
@@ -14,13 +15,15 @@ from sqlalchemy.orm import Session
 
 from api.database import Database
 from neftune_core.eval_losses import MAX_BYTES, NAME, EvalLosses, NotEvalLosses, decoded
-from neftune_core.verdict import Result, Verdict, judge
 from neftune_store.artifacts import Artifact
 from neftune_store.blobs import Blobs
 from neftune_store.errors import BlobNotFound
 from neftune_store.lifecycle import TERMINAL
 from neftune_store.sweep import Child
 from neftune_store.sweeps import artifacts_named
+
+if TYPE_CHECKING:  # numpy comes with it
+    from neftune_core.verdict import Verdict
 
 _KEPT = 64  # verdicts
 
@@ -36,7 +39,7 @@ class Verdicts:
         self._known: OrderedDict[_Key, Verdict] = OrderedDict()
         self._one = anyio.Semaphore(1)  # arithmetic, of which one at a time is enough
 
-    async def of(self, children: Sequence[Child]) -> Verdict:
+    async def of(self, children: Sequence[Child]) -> "Verdict":
         """Judge a series by the latest jobs of its points."""
         ids = [child.job.id for child in children]
 
@@ -56,7 +59,9 @@ class Verdicts:
                 self._known.popitem(last=False)
             return self._known[key]
 
-    def _judged(self, children: Sequence[Child], found: dict[str, Artifact]) -> Verdict:
+    def _judged(self, children: Sequence[Child], found: dict[str, Artifact]) -> "Verdict":
+        from neftune_core.verdict import Result, judge  # noqa: PLC0415 - as above
+
         return judge(
             [
                 Result(

@@ -13,7 +13,7 @@ from enum import StrEnum
 import numpy as np
 
 from neftune_core.eval_losses import EvalLosses, Measurement
-from neftune_core.statistics import FEWEST_SEEDS, Difference, Pair, differences, holm
+from neftune_core.statistics import CONFIDENCE, FEWEST_SEEDS, Difference, Pair, differences, holm
 
 LEVEL = 0.05  # of recommending any alpha where none helps
 CONTROL = 0.0
@@ -77,6 +77,7 @@ class Verdict:
     interval: tuple[float, float] | None  # of the recommended one's difference to the control
     reasons: tuple[Reason, ...] = ()
     alphas: tuple[AlphaVerdict, ...] = field(default=())
+    confidence: float = CONFIDENCE
 
     @property
     def why(self) -> str:
