@@ -110,8 +110,9 @@ class Client:
         return cast(Job, self.get(f"/jobs/{job_id}"))
 
     def intend(self, job_id: str, what: Literal["cancel", "pause", "resume"]) -> Job:
-        """Say what shall become of a job; said twice is said once."""
-        return cast(Job, self._post(f"/jobs/{job_id}/{what}"))
+        """Say what shall become of a job, or of a series by its id; said twice is said once."""
+        kind = "sweeps" if job_id.startswith("swp_") else "jobs"
+        return cast(Job, self._post(f"/{kind}/{job_id}/{what}"))
 
     def retry(self, job_id: str, *, key: str | None = None) -> Job:
         """Try a failed or cancelled job again, from its last checkpoint."""
@@ -153,6 +154,20 @@ class Client:
                 yield from answer.iter_text()
         except httpx.TransportError as error:
             raise self.wire.unreachable(error) from error
+
+    # series
+
+    def submit_sweep(self, spec: Mapping[str, Any], *, key: str | None = None) -> Answer:
+        """Ask for one job at several alphas and seeds; the same ``key`` gives the same series."""
+        return self._keyed("/sweeps", dict(spec), key)
+
+    def sweeps(self, **wanted: Any) -> Iterator[Answer]:
+        """Walk through the series, newest first."""
+        return cast(Iterator[Answer], self._pages("/sweeps", wanted))
+
+    def sweep(self, sweep_id: str) -> Answer:
+        """Look at a series, its results and its verdict."""
+        return self.get(f"/sweeps/{sweep_id}")
 
     # results
 

@@ -1,7 +1,7 @@
 """Series of jobs: what was asked, which jobs are whose, and where jobs of a halving series wait.
 
-Revision ID: 0012
-Revises: 0011
+Revision ID: 0013
+Revises: 0012
 """
 
 import sqlalchemy as sa

@@ -1,7 +1,7 @@
 """What a job reads beside its own rows: other datasets, weights that were saved, what another job has left.
 
-Revision ID: 0012
-Revises: 0011
+Revision ID: 0014
+Revises: 0013
 """
 
 import sqlalchemy as sa

@@ -44,9 +44,10 @@ app = typer.Typer(
 )
 _PANELS = {
     "Jobs": (
-        *(submitting.submit, sweeping.sweep, jobs.jobs, jobs.show, jobs.watch, jobs.logs),
+        *(submitting.submit, jobs.jobs, jobs.show, jobs.watch, jobs.logs),
         *(jobs.cancel, jobs.pause, jobs.resume, jobs.retry, jobs.clone, fetching.download),
     ),
+    "Series": (sweeping.sweep, sweeping.sweeps, sweeping.verdict),
     "Models": (chatting.chat, service.models),
     "The service": (service.up, service.login, service.logout),
 }

@@ -5,9 +5,10 @@ from typing import Any
 import httpx
 import pytest
 
-from neftune_core.eval_losses import NAME, EvalLosses, Measurement, encoded
+from neftune_core.eval_losses import NAME
 from neftune_store.db import unit_of_work
 from neftune_store.settling import settle_succeeded
+from tests.api.judged import succeed
 from tests.api.live_api import MODEL, Service, claim, store_artifact, upload
 
 
@@ -28,23 +29,6 @@ def shown(client: httpx.Client, sweep: dict[str, Any]) -> dict[str, Any]:
     assert answer.status_code == 200, answer.text
     told: dict[str, Any] = answer.json()
     return told
-
-
-def succeed(service: Service, job: dict[str, Any], last: float, best: float | None = None) -> None:
-    """Let a job of a series succeed with these held-out losses."""
-    best = last if best is None else best
-    told = EvalLosses(
-        rows=f"of seed {job['seed']}",
-        examples=4,
-        tokens=[10] * 4,
-        last=Measurement(30, [10 * last] * 4),
-        best=Measurement(9, [10 * best] * 4),
-    )
-    final = {"eval_loss": last, "best_eval_loss": best, "best_step": 9, "last_clean_train_loss": 1.5}
-    claimed = claim(service, {"id": job["job"]})
-    row = store_artifact(service, NAME, encoded(told), "application/json")
-    with unit_of_work(service.engine) as session:
-        settle_succeeded(session, claimed, {"final": final}, [row])
 
 
 def all_succeed(

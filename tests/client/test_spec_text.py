@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from neftune_client.cli.spec_text import assign, read
-from neftune_client.comparison import Point, compare
 from neftune_client.errors import BadInput
 
 YAML = """
@@ -83,18 +82,3 @@ def test_fields_are_set_by_their_path() -> None:
 def test_what_is_no_assignment_is_refused(word: str) -> None:
     with pytest.raises(BadInput, match="--set"):
         assign({"model": "org/base"}, [word])
-
-
-def test_a_comparison_pairs_by_seed_and_leaves_out_what_has_no_control() -> None:
-    lines = compare(
-        [
-            Point(5, 1, "succeeded", 1.0), Point(0, 1, "succeeded", 1.25),
-            Point(5, 2, "succeeded", 9.0), Point(0, 2, "failed", None),
-            Point(5, 3, "succeeded", 1.25), Point(0, 3, "succeeded", 1.0),
-        ]
-    )  # fmt: skip
-    assert [(one.alpha, one.done, one.seeds, one.better, one.pairs) for one in lines] == [
-        (0, 2, 3, 0, 0),
-        (5, 3, 3, 1, 2),
-    ]
-    assert (lines[1].gain, lines[1].error) == (0.0, pytest.approx(0.25))

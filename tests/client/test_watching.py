@@ -19,6 +19,7 @@ from neftune_store.live_logs import add_part
 from neftune_store.runs import write_metrics
 from neftune_store.settling import settle_failed, settle_succeeded
 from tests import factories
+from tests.api.judged import succeed
 from tests.api.live_api import Service, claim, spec, upload
 from tests.client.conftest import Neftune, heed_ctrl_c
 from tests.faults.proxy import before
@@ -132,47 +133,51 @@ def test_on_a_terminal_the_curve_is_drawn_and_text_from_elsewhere_steers_nothing
     assert "of the title" in text
 
 
-def test_a_sweep_is_one_job_for_each_alpha_and_seed_with_a_control(
-    neftune: Neftune, mine: httpx.Client
-) -> None:
+def test_a_sweep_is_one_call_for_all_of_its_jobs(neftune: Neftune, mine: httpx.Client) -> None:
     dataset = upload(mine)["id"]
-    words = ("sweep", dataset, "--alpha", "5", "--alpha", "10", "--seed", "1", "--seed", "2", "--tag", "mine")
-    told = neftune(*words, "--set", "training.epochs=1", "--json").told
-    points = [(one["spec"]["training"]["seed"], one["spec"]["alpha"]) for one in told["jobs"]]
-    assert points == [(seed, alpha) for seed in (1, 2) for alpha in (0.0, 5.0, 10.0)]
-    assert {tuple(one["tags"]) for one in told["jobs"]} == {("mine",)}
-    assert {one["spec"]["training"]["epochs"] for one in told["jobs"]} == {1.0}
-    # The same words again go on with the same sweep
-    again = neftune(*words, "--set", "training.epochs=1").out.splitlines()
-    assert [line.split("\t")[0] for line in again] == [one["id"] for one in told["jobs"]]
+    words = ("sweep", dataset, "--alpha", "5", "--alpha", "10", "--seed", "1", "--seed", "2", "--key", "mine")
+    told = neftune(*words, "--set", "training.epochs=1", "--set", "alpha=3", "--json").told
+    assert (told["alpha"], told["seed"], told["strategy"]) == ([0, 5, 10], [1, 2], "grid")
+    assert told["job"]["training"]["epochs"] == 1
     assert len(mine.get("/jobs").json()["items"]) == 6
+    # The same key again gives the same series
+    again = neftune(*words, "--set", "training.epochs=1").out
+    assert again == f"series   {told['id']}\n"
+    assert neftune("sweeps").out.split("\t")[:3] == [told["id"], "queued", "0 5 10"]
+    assert neftune("cancel", told["id"]).out.startswith(f"{told['id']}  cancelled")
+    assert neftune("sweep", dataset, "--halving", "--json").told["strategy"] == "halving"
 
 
-def test_a_watched_sweep_is_compared_with_its_control(
+def test_a_watched_sweep_shows_what_it_has_come_to(
     neftune: Neftune, service: Service, mine: httpx.Client
 ) -> None:
-    words = ["sweep", upload(mine)["id"], "--seed", "1", "--seed", "2", "--tag", "mine"]
-    words += ["--set", "resources.priority=100"]
-    jobs = {one["id"]: one for one in neftune(*words, "--json").told["jobs"]}
-    losses = {(0.0, 1): 2.0, (5.0, 1): 1.5, (0.0, 2): 2.2, (5.0, 2): 1.9}
-    for job in jobs.values():
-        claimed = claim(service, job)
-        place = (job["spec"]["alpha"], job["spec"]["training"]["seed"])
-        with unit_of_work(service.engine) as session:
-            write_metrics(session, claimed, [(1, {"eval_loss": losses[place]})])
-            settle_succeeded(session, claimed, {}, [factories.make_artifact()])
+    words = ["sweep", upload(mine)["id"], "--alpha", "5", "--key", "mine"]
+    for seed in (1, 2, 3):
+        words += ["--seed", str(seed)]
+    made = neftune(*words, "--json").told
+    for job in mine.get(f"/sweeps/{made['id']}").json()["results"]:
+        noise = (job["seed"] * 7 + job["alpha"]) % 3 / 100
+        succeed(service, job, (4.2 if job["alpha"] else 4.5) + noise)
     said = neftune(*words, "--watch")
     assert said.status == 0, said.err
-    assert said.out.count("succeeded") == 4
+    assert said.out.count("succeeded") == 6
     table = [line.split("\t") for line in said.out.splitlines() if "\t" in line]
-    assert table == [
-        ["0", "2/2", "2.1000", "the control", ""],
-        ["5", "2/2", "1.7000", "+0.4000 ± 0.1000", "2 of 2"],
-    ]
-    assert "fewer than three seeds" in said.err
-    compared = neftune(*words, "--watch", "--json").lines[-1]
-    assert compared["event"] == "compared"
-    assert compared["data"][1]["gain"] == pytest.approx(0.4)
+    assert [line[:2] + line[5:] for line in table] == [["0", "3/3", ""], ["5", "3/3", "3 of 3"]]
+    assert table[0][3] == "the control"
+    assert "take alpha 5: held-out loss -0." in said.out
+    last = neftune(*words, "--watch", "--json").lines[-1]
+    assert (last["event"], last["data"]["verdict"]["recommended_alpha"]) == ("judged", 5)
+    assert neftune("verdict").out.splitlines()[-1] == said.out.splitlines()[-1]
+
+
+def test_a_sweep_that_can_not_tell_says_so(neftune: Neftune, service: Service, mine: httpx.Client) -> None:
+    made = neftune("sweep", upload(mine)["id"], "--alpha", "5", "--seed", "1", "--json").told
+    for job in mine.get(f"/sweeps/{made['id']}").json()["results"]:
+        succeed(service, job, 4.5 - job["alpha"] / 10)
+    said = neftune("verdict", made["id"])
+    assert "inconclusive: too_few_seeds" in said.out
+    assert "-0.5000" in said.out
+    assert "Fewer than 3 seeds" in said.err
 
 
 def test_the_log_is_written_whole_and_followed_while_it_grows(

@@ -77,12 +77,18 @@ def test_rows_become_an_adapter_that_loads_in_plain_peft(tmp_path: Path) -> None
             answered = json.loads(generated(home, env, neftune("jobs", "--json")))
             assert [one["finish_reason"] in {"stop", "length"} for one in answered["answers"]] == [True, True]
             # A real sweep is compared on losses without noise
-            lines = neftune("sweep", "rows.jsonl", "--alpha", "5", *SHORT, "--watch", "--json").splitlines()
-            compared = json.loads(lines[-1])["data"]
-            assert [(one["alpha"], one["done"], one["pairs"]) for one in compared] == [
-                (0.0, 1, 0),
-                (5.0, 1, 1),
-            ]
-            assert abs(compared[1]["gain"]) < 1
+            words = ("--alpha", "5", "--seed", "1", *SHORT, "--watch", "--json")
+            judged = json.loads(neftune("sweep", "rows.jsonl", *words).splitlines()[-1])["data"]
+            (line,) = judged["verdict"]["alphas"]
+            assert (judged["status"], judged["verdict"]["reasons"]) == ("succeeded", ["too_few_seeds"])
+            assert (line["alpha"], line["to_last"]["pairs"]) == (5.0, 1)
+            control, noisy = (one["eval_loss"] for one in judged["results"])
+            assert abs(line["to_last"]["mean"] - (noisy - control)) < 1e-9
+            assert judged["cost"] | {"seconds": 0} == {
+                "runs": 2,
+                "grid_runs": 2,
+                "saved_runs": 0,
+                "seconds": 0,
+            }
     finally:
         shutil.rmtree(home, ignore_errors=True)
