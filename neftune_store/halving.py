@@ -77,7 +77,8 @@ def advance(session: Session, sweep: SweepRow) -> bool:
             losses[row.alpha][_seed(row)] = row.held_loss
     survivors = kept(losses)
     _write_down(session, sweep, losses, survivors)
-    following = RUNGS[len(sweep.rungs) + 1] if len(sweep.rungs) + 1 < len(RUNGS) else None
+    more = len(survivors) > 1 and len(sweep.rungs) + 1 < len(RUNGS)
+    following = RUNGS[len(sweep.rungs) + 1] if more else None
     for row in running:
         if _rests_held(row):
             _go_on(session, row, following) if row.alpha in survivors else _stop(session, row)

@@ -52,8 +52,9 @@ class SweepLedger:
         row = self._session.scalars(written, execution_options=FRESH).one_or_none()
         if row is None:
             return self._made_by(project_id, idempotency_key, digest), False
+        several = sum(alpha > 0 for alpha in spec.alpha) > 1  # of one there is no worse half
         for alpha, seed in spec.points():
-            halves = spec.strategy == HALVING and alpha > 0
+            halves = spec.strategy == HALVING and several and alpha > 0
             submit(
                 self._session,
                 project_id,

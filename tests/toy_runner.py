@@ -189,7 +189,8 @@ def stumble(toy, toys, step):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def walk(toy, toys, steps, checkpoints):
+def walk(toy, spec, steps, checkpoints):
+    toys = options(spec)
     for step in range(checkpoints.begun + 1 if checkpoints.begun else 0, steps + 1):
         if toy.stopped:
             checkpoints.save(step - 1)
@@ -198,7 +199,12 @@ def walk(toy, toys, steps, checkpoints):
         if step == checkpoints.begun + int(toys.get("dieafter", steps + 1)):  # so many steps into each run
             time.sleep(1)  # long enough for its checkpoint to be kept
             os.kill(os.getpid(), signal.SIGKILL)
-        toy.metric(step, train_loss=2.0 / (step + 1), learning_rate=1e-4, epoch=step / max(steps, 1))
+        held_out = {}
+        if "evals" in toys and step % int(toys["evals"]) == 0:  # best with an alpha of 10
+            held_out["eval_loss"] = 4.0 + abs(spec["alpha"] - 10.0) / 10 - step / 1000
+        toy.metric(
+            step, train_loss=2.0 / (step + 1), learning_rate=1e-4, epoch=step / max(steps, 1), **held_out
+        )
         if checkpoints.due(step):
             checkpoints.save(step)
         time.sleep(float(toys.get("sleep", "0.01")))
@@ -366,7 +372,7 @@ def main():
     strain(toy, toys)
     if "deaf" in toys:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    walk(toy, toys, steps, Checkpoints(toy, given, toys))
+    walk(toy, spec, steps, Checkpoints(toy, given, toys))
     if "backwards" in toys:
         toy.metric(1, train_loss=0.0)
     if "empty" not in toys:

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,6 +24,7 @@ import pytest
 import redis
 from sqlalchemy import Engine, text
 
+from neftune_core.sweep_spec import SweepSpec
 from neftune_store.artifacts import Artifact, ArtifactLedger
 from neftune_store.bells import ring
 from neftune_store.blobs import Blobs, blob_key
@@ -33,6 +34,8 @@ from neftune_store.events import events_after, feed_after
 from neftune_store.job import Job
 from neftune_store.jobs import JobLedger
 from neftune_store.projects import ProjectLedger
+from neftune_store.sweep import Child, Sweep
+from neftune_store.sweeps import SweepLedger
 from standalone.redis import client_url
 from tests import invariants
 from tests.conftest import create_database, database_named, drop_database
@@ -178,6 +181,32 @@ class House:
         if rung:
             ring(self.redis_url)
         return job
+
+    def submit_sweep(self, job: Mapping[str, object], **given: object) -> Sweep:
+        """Submit a series, and ring."""
+        project = self.project()
+        spec = SweepSpec.model_validate({"job": job, **given})
+        with unit_of_work(self.engine) as session:
+            sweep, _ = SweepLedger(session).submit(project, spec)
+        ring(self.redis_url)
+        return sweep
+
+    def children(self, sweep: Sweep) -> Sequence[Child]:
+        """Give the jobs of a series as they are now."""
+        with unit_of_work(self.engine) as session:
+            return SweepLedger(session).children([sweep])[sweep.id]
+
+    def ended(self, sweep: Sweep, seconds: float = 60.0) -> Sequence[Child]:
+        """Wait until all of a series has ended."""
+
+        def over() -> Sequence[Child] | None:
+            now = self.children(sweep)
+            return now if all(child.job.finished for child in now) else None
+
+        try:
+            return until(over, seconds)
+        except TimeoutError:
+            raise AssertionError(f"{self.children(sweep)}\n{self.logs()[-8000:]}") from None
 
     def export(self, job: Job) -> Job:
         """Ask for what it has trained to be merged."""

@@ -280,12 +280,12 @@ def test_nothing_is_decided_before_all_have_come(engine: Engine) -> None:
 
 
 def test_a_job_is_held_where_its_held_out_rows_are_measured_and_not_before(engine: Engine) -> None:
-    sweep = make_sweep(engine, seed=[1], strategy="halving")
+    sweep = make_sweep(engine, alpha=[5.0, 10.0], seed=[1], strategy="halving")
     make_claim(engine)  # the control
     claim = make_claim(engine)
 
     def intent() -> Intent:
-        return next(child.job.intent for child in children(engine, sweep) if child.alpha)
+        return next(child.job.intent for child in children(engine, sweep) if child.alpha == 5)
 
     tell(engine, claim, 4, 4.0)
     assert intent() == Intent.RUN
@@ -296,6 +296,16 @@ def test_a_job_is_held_where_its_held_out_rows_are_measured_and_not_before(engin
     with unit_of_work(engine) as session:
         events = events_after(session, sweep.project_id, claim.job_id)
     assert (events[-1].name, events[-1].data["reason"]) == ("job.pause_requested", "halving")
+
+
+def test_one_alpha_alone_waits_for_nobody(engine: Engine) -> None:
+    sweep = make_sweep(engine, seed=[1], strategy="halving")
+    assert [child.job.hold_at for child in children(engine, sweep)] == [None, None]
+    # And of several the last that is left goes to its end
+    sweep = make_sweep(engine, alpha=[5.0, 10.0], seed=[1], strategy="halving")
+    run_to(engine, LOSSES, 5)
+    look(engine)
+    assert {c.alpha: (c.job.status, c.job.hold_at) for c in children(engine, sweep)}[10.0] == ("queued", None)
 
 
 def test_what_waits_for_others_does_not_go_on_with_the_series(engine: Engine) -> None:
