@@ -14,7 +14,7 @@ LOOKED_AT = {
     "0002": "the guard on jobs lets more through than before, and refuses nothing new",
     "0004": "the guard on events refuses changes and removals, which no version makes",
     "0007": "the guard on audit events is on a table that older code does not know",
-    "0012": "key and guard are about a column that older code leaves empty",
+    "0013": "key and guard are about a column that older code leaves empty",
     "0008": "keys, index and guard are about columns that older code leaves empty",
 }
 FILES = sorted((MIGRATIONS / "versions").glob("*.py"))
