@@ -64,9 +64,11 @@ def test_a_batch_says_what_each_says_alone(model, tokenizer, prompts, batch_size
 
 
 def test_padding_is_no_repetition(model, tokenizer, prompts):
-    often = prompts[0].ids[-1]  # a letter that models like to say
-    tokenizer.pad_token_id = often
     said = alone(model, tokenizer, prompts, DECODING)
+    asked = {token for prompt in prompts for token in prompt.ids}
+    letters = tokenizer(said[0][0], add_special_tokens=False).input_ids
+    # What the shortest prompt, padded most, is answered with; nobody asks it.
+    tokenizer.pad_token_id = next(token for token in letters if token not in asked)
     assert together(model, tokenizer, prompts, DECODING, batch_size=12) == said
 
 
@@ -92,6 +94,14 @@ def test_an_answer_may_be_forbidden_to_end_early(model, tokenizer, prompts):
     found = together(model, tokenizer, prompts, DECODING, batch_size=5, min_new_tokens=20)
     assert min(tokens for _, _, tokens in found) > 20
     assert any(finish == "stop" for _, finish, _ in found)
+
+
+def test_what_was_said_before_counts_towards_the_shortest_answer(model, tokenizer, prompts, monkeypatch):
+    monkeypatch.setattr(batched, "EIGHTH", 10**6)
+    apart, broken_off = (
+        together(model, tokenizer, prompts, DECODING, batch_size=size, min_new_tokens=40) for size in (1, 8)
+    )
+    assert broken_off == apart
 
 
 def test_a_prompt_without_room_has_no_answer_and_keeps_the_others(model, tokenizer, prompts):

@@ -19,7 +19,7 @@ from tests.core.tiny import Never, Notebook, make_base, make_rows, make_spec
 
 SPEC = {
     "kinds": ["diversity", "loss", "overlap"],
-    "loss": {"train_sample": 6, "datasets": ["others"], "most_rows": 5, "bins": 10},
+    "loss": {"train_sample": 16, "datasets": ["others"], "most_rows": 5, "bins": 10},
     "overlap": {"prompts": 4},
     "prompts": {"most": 3},
     "generation": {"max_new_tokens": 12},
@@ -55,9 +55,10 @@ def house(tmp_path_factory):
     make_base(house / "base")
     rows = write_rows(house / "rows.jsonl", make_rows(40))
     write_rows(house / "others.jsonl", make_rows(50)[40:])
+    # So fast that the last step is worse than the one before.
     training = {
-        "max_steps": 6,
-        "learning_rate": 3e-2,
+        "max_steps": 9,
+        "learning_rate": 5e-2,
         "save_every": 3,
         "eval_every": 3,
         "keep_checkpoints": 9,
@@ -99,7 +100,9 @@ def test_losses_are_those_that_training_told(house, whole):
     per_token = {(one.subject, one.rows): one.per_token for one in results.loss}
     assert per_token["checkpoint", "held_out"] == pytest.approx(final["eval_loss"], rel=1e-6)
     assert per_token["base", "held_out"] == pytest.approx(final["base_eval_loss"], rel=1e-6)
-    assert per_token["checkpoint", "train"] < per_token["base", "train"]
+    assert final["clean_train_rows"] == 16
+    assert per_token["checkpoint", "train"] == pytest.approx(final["last_clean_train_loss"], rel=1e-6)
+    assert per_token["base", "train"] == pytest.approx(final["base_clean_train_loss"], rel=1e-6)
     assert {rows for _, rows in per_token} == {"train", "held_out", "others"}
 
 
@@ -158,25 +161,26 @@ def test_overlap_and_diversity_are_of_those_answers(whole):
 def test_nothing_is_missing_and_the_subject_is_told(whole):
     results, out = whole
     assert results.missing == ()
-    assert (results.of.checkpoint, results.of.step, results.of.alpha) == ("last", 6, 5.0)
+    assert (results.of.checkpoint, results.of.step, results.of.alpha) == ("last", 9, 5.0)
     assert sorted(results.files) == sorted(
         path.name for path in (out / "evaluation").iterdir() if path.name != "results.json"
     )
 
 
-@pytest.mark.parametrize("checkpoint", ["best", 3, 6])
-def test_any_kept_checkpoint_is_measured_by_its_own_weights(house, tmp_path, checkpoint):
-    record = json.loads((house / "run" / "record.json").read_bytes())
+@pytest.mark.parametrize(("checkpoint", "step"), [("best", 6), (3, 3), (9, 9)])
+def test_any_kept_checkpoint_is_measured_by_its_own_weights(house, tmp_path, checkpoint, step):
     spec = {"kinds": ["loss"], "checkpoint": checkpoint, "compare_base": False, "loss": {"train_sample": 0}}
     results = evaluated(house, tmp_path / "out", spec)
     [found] = results.loss
-    step = record["final"]["best_step"] if checkpoint == "best" else checkpoint
     assert results.of.step == step
-    told = {record["final"]["best_step"]: record["final"]["best_eval_loss"], 6: record["final"]["eval_loss"]}
-    if step in told:
-        assert found.per_token == pytest.approx(told[step], rel=1e-6)
-    else:
-        assert found.per_token not in told.values()
+    assert found.per_token == pytest.approx(told_at(house, step), rel=1e-6)
+    assert len({told_at(house, one) for one in (3, 6, 9)}) == 3
+
+
+def told_at(house, step):
+    """Give the held-out loss that training told at a step."""
+    state = json.loads((house / "run" / "checkpoints" / f"step-{step:08d}" / "state.json").read_bytes())
+    return state["values"]["walk"]["final"]["eval_loss"]
 
 
 def test_what_is_not_there_is_told_and_fails_nothing(house, tmp_path):
@@ -220,7 +224,7 @@ def test_what_is_not_there_is_told_and_fails_nothing(house, tmp_path):
     [
         pytest.param("evaluation.part:kill@2", marks=pytest.mark.long),
         pytest.param("evaluation.part:kill@9", marks=pytest.mark.long),
-        "evaluation.answers:kill@8",
+        "evaluation.answers:kill@3",
     ],
 )
 def test_killed_in_its_middle_it_goes_on_to_the_same_results(house, whole, tmp_path, place):
@@ -275,6 +279,7 @@ def test_asked_to_stop_it_ends_between_tokens_and_goes_on_later(house, whole, tm
 
     [planned] = again.named("evaluation.planned")
     assert planned["done"] == 4
+    assert len(again.checkpoints) == len(planned["parts"]) - 4, "a part was done again"
     assert next(step for step, _ in again.checkpoints) == steps[-1] + 1
     assert [name for name, _ in again.artifacts] == ["evaluation"]
     assert read(out).model_dump(exclude={"answers"}) == whole[0].model_dump(exclude={"answers"})
