@@ -96,12 +96,12 @@ def test_an_answer_may_be_forbidden_to_end_early(model, tokenizer, prompts):
     assert any(finish == "stop" for _, finish, _ in found)
 
 
-def test_what_was_said_before_counts_towards_the_shortest_answer(model, tokenizer, prompts, monkeypatch):
-    monkeypatch.setattr(batched, "EIGHTH", 10**6)
-    apart, broken_off = (
-        together(model, tokenizer, prompts, DECODING, batch_size=size, min_new_tokens=40) for size in (1, 8)
-    )
-    assert broken_off == apart
+def test_what_was_said_before_counts_towards_the_shortest_answer(prompts):
+    row = batched._Row(0, prompts[0], room=50, said=[7, 8, 9])
+    batch = batched._Batch([row], ends=[2], few=0, min_new_tokens=5, ended=lambda: False)
+    changes = batched._AsAlone(batch, 1.0)
+    forbidden = [changes(torch.tensor([row.ids]), torch.zeros(1, 320))[0].isinf() for _ in range(3)]
+    assert [places.nonzero().flatten().tolist() for places in forbidden] == [[2], [2], []]
 
 
 def test_a_prompt_without_room_has_no_answer_and_keeps_the_others(model, tokenizer, prompts):
