@@ -8,6 +8,7 @@ from pydantic import Field
 
 from api.bodies import body_as
 from api.deps import Artifacts, Cursor, JobId, Jobs, Limit, Reader, RingingJobs, Tx, Writer, problems
+from api.evaluation_plan import EvaluationPlan, Rehearsal
 from api.jobs import KEYED, idempotency_key, waiting
 from api.models import Models
 from api.schemas import ArtifactRead, ErrorRead, Listing, QueueRead, Schema, error_of
@@ -102,9 +103,10 @@ EvaluationId = Annotated[str, Depends(evaluation_id)]
     "/jobs/{job_id}/evaluations",
     status_code=201,
     summary="Have measured what a job has trained",
+    response_model=EvaluationRead | EvaluationPlan,
     openapi_extra=_BODY,
     responses={
-        200: {"model": EvaluationRead, "description": "Made before under this key"},
+        200: {"description": "Made before under this key; or a dry run"},
         **problems(400, 401, 403, 404, 409, 410, 413, 415, 422, 429, 503),
     },
 )
@@ -114,12 +116,16 @@ def evaluate(  # noqa: PLR0913, PLR0917 - each thing a request carries, by name
     key: Annotated[str | None, Depends(idempotency_key)],
     asked: Annotated[EvaluationSpec, Depends(body_as(EvaluationSpec))],
     models: Models,
+    rehearsed: Rehearsal,
     jobs: RingingJobs,
     job_id: JobId,
-) -> EvaluationRead:
+) -> EvaluationRead | EvaluationPlan:
     """Make a job of the kind ``evaluate``; what it reads is fixed and held from now on."""
     trained = jobs.get(who.project_id, job_id)
     models.check(trained.spec["model"], trained.spec["revision"])
+    if rehearsed is not None:
+        response.status_code = 200
+        return rehearsed
     job, created = jobs.evaluate(who.project_id, job_id, asked, idempotency_key=key)
     response.status_code = 201 if created else 200
     response.headers["location"] = f"/evaluations/{job.id}"

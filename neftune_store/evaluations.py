@@ -64,10 +64,7 @@ def submit_evaluation(
         known = known_by_key(session, row.project_id, idempotency_key, spec, origin)
         if known is not None:
             return known, False
-    inputs = list(_inputs(session, question))
-    judge = question.spec.judge
-    if judge is not None and judge.key is not None:
-        check_known(session, row.project_id, judge.key.secret)
+    inputs = rehearse_evaluation(session, question)
     job, new = submit(
         session,
         row.project_id,
@@ -79,6 +76,15 @@ def submit_evaluation(
     if new:
         add_inputs(session, job.id, inputs)
     return job, new
+
+
+def rehearse_evaluation(session: Session, question: Question) -> list[Input]:
+    """Name all that an evaluation would read, held until this transaction ends; refuse what is not there."""
+    inputs = list(_inputs(session, question))
+    judge = question.spec.judge
+    if judge is not None and judge.key is not None:
+        check_known(session, question.about.project_id, judge.key.secret)
+    return inputs
 
 
 def retry_evaluation(

@@ -30,7 +30,7 @@ from neftune_core.spec import JobSpec
 from neftune_store import evaluations, exports
 from neftune_store.errors import AlreadyFinished, InvalidMove, JobInUse, JobNotFound
 from neftune_store.ids import is_id
-from neftune_store.inputs import is_worked_on
+from neftune_store.inputs import Input, is_worked_on
 from neftune_store.job import Job, job_of
 from neftune_store.journal import FRESH, Fact, change
 from neftune_store.lifecycle import TERMINAL, Intent, Status
@@ -155,13 +155,22 @@ class JobLedger:
         self, project_id: str, job_id: str, asked: EvaluationSpec, *, idempotency_key: str | None = None
     ) -> tuple[Job, bool]:
         """Ask what a job has trained to be measured."""
+        return evaluations.submit_evaluation(
+            self._session,
+            self._question(project_id, job_id, asked),
+            idempotency_key=idempotency_key,
+            queue_limit=self._queue_limit,
+        )
+
+    def rehearse(self, project_id: str, job_id: str, asked: EvaluationSpec) -> Sequence[Input]:
+        """Tell what an evaluation would read; refuse what it could not be asked."""
+        return evaluations.rehearse_evaluation(self._session, self._question(project_id, job_id, asked))
+
+    def _question(self, project_id: str, job_id: str, asked: EvaluationSpec) -> evaluations.Question:
         other = None if asked.judge is None else asked.judge.run
         # In the order of their ids: who holds one and waits for the other waits for nobody that waits.
         rows = {id_: self._row(project_id, id_, lock=True) for id_ in sorted({job_id, other or job_id})}
-        question = evaluations.Question(asked, rows[job_id], None if other is None else rows[other])
-        return evaluations.submit_evaluation(
-            self._session, question, idempotency_key=idempotency_key, queue_limit=self._queue_limit
-        )
+        return evaluations.Question(asked, rows[job_id], None if other is None else rows[other])
 
     def get(self, project_id: str, job_id: str, kind: str | None = None) -> Job:
         """Give one job of the project; where ``kind`` is given, only one of that kind."""

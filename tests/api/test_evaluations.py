@@ -320,3 +320,40 @@ def test_an_evaluation_that_failed_is_asked_again_and_goes_on(service: Service, 
     assert retried.inputs == claimed.inputs
     assert [one.step for one in retried.checkpoints] == [1]
     assert code(client.post(f"/jobs/{told['id']}/clone")) == (409, "invalid_move")
+
+
+def test_a_dry_run_tells_the_parts_and_the_judges_calls_and_makes_nothing(
+    service: Service, client: httpx.Client
+) -> None:
+    job, prompts = trained(service, client), upload(client)["id"]
+    judge = {**JUDGE, "price_in": 2.0, "price_out": 10.0, "max_tokens": 8, "most": 5}
+    body = {
+        "kinds": ["diversity", "judge"],
+        "prompts": {"dataset": prompts, "most": 7},
+        "generation": {"max_new_tokens": 100, "max_total_tokens": 300},
+        "baselines": {"long_prompt": True},
+        "judge": judge,
+    }
+    answer = client.post(f"/jobs/{job['id']}/evaluations", params={"dry_run": "true"}, json=body)
+    assert answer.status_code == 200
+    told = answer.json()
+    assert told["parts"] == [
+        "answers/prompts/base",
+        "answers/prompts/checkpoint",
+        "answers/prompts/checkpoint/long_prompt",
+    ]
+    assert told["prompts"] == 7
+    # Five pairs in both orders, for the checkpoint and for its baseline
+    calls, sent, heard = 20, 20 * (200 + 300 + 100), 20 * 8
+    assert told["judge"] == {
+        "calls": calls,
+        "prompt_tokens": sent,
+        "completion_tokens": heard,
+        "price": (sent * 2 + heard * 10) / 1e6,
+    }
+    assert not client.get("/evaluations").json()["items"]
+    # It refuses what the real one would refuse
+    refused = client.post(
+        f"/jobs/{job['id']}/evaluations", params={"dry_run": "true"}, json={**LOSS, "checkpoint": 7}
+    )
+    assert code(refused) == (409, "checkpoint_not_kept")
