@@ -9,7 +9,7 @@ class Stage:
     def __init__(self) -> None:
         self._parts = self._done = 0
         self._part: str | None = None
-        self._inside: tuple[int, int] | None = None  # of the part under way
+        self._inside: tuple[int, int | None] | None = None  # of the part under way
 
     def told(self, said: Event) -> dict[str, object]:
         """Take the next word; give how far it is."""
@@ -27,7 +27,7 @@ class Stage:
                 self._inside = (_number(data.get("answered")), _number(data.get("of")))
             case _:
                 self._part = str(data.get("name"))
-                self._inside = (_number(data.get("done")), _number(data.get("of")))
+                self._inside = (_number(data.get("done")), _number(data.get("of")) or None)
         done, of = self._inside or (None, None)
         return {
             "step": self._done,

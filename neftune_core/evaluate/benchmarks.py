@@ -10,7 +10,7 @@ Loads lm-eval, and with it torch, only when something is measured.
 import logging
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import chdir, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -65,6 +65,7 @@ class Bench:
     shots: int | None = None  # None: as the task says
     limit: int | None = None  # the first so many documents
     batch: int = BATCH
+    each: Callable[[], None] = lambda: None  # before each pass through the model; may raise
 
     def score(self, model: Any, tokenizer: Any, task: str) -> dict[str, Scores]:
         """Measure a model in one task, or in all tasks of a group; by name, what was named first."""
@@ -81,13 +82,17 @@ class Bench:
         if task not in manager.all_tasks:
             raise BenchmarkUnavailable(f"There is no benchmark {task} here.")
         loaded = _loaded(manager, task)
-        told = simple_evaluate(
-            HFLM(pretrained=model, tokenizer=tokenizer, backend="causal", batch_size=self.batch),
-            tasks=loaded,
-            num_fewshot=self.shots,
-            limit=self.limit,
-            task_manager=manager,
-        )
+        hook = model.register_forward_pre_hook(lambda *_: self.each())
+        try:
+            told = simple_evaluate(
+                HFLM(pretrained=model, tokenizer=tokenizer, backend="causal", batch_size=self.batch),
+                tasks=loaded,
+                num_fewshot=self.shots,
+                limit=self.limit,
+                task_manager=manager,
+            )
+        finally:
+            hook.remove()
         if told is None:  # only where several processes share the work, and another one leads
             raise BenchmarkUnavailable(f"Benchmark {task} has no result in this process.")
         return _read(told, task)

@@ -4,6 +4,8 @@ All parts of the base, then all of the checkpoint, each loaded once; then what i
 answers alone. Knows models and parts; the process is :mod:`neftune_core.evaluate.command`.
 """
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,8 @@ from neftune_core.failpoint import failpoint
 from neftune_core.losses import LossHead
 from neftune_core.ports import Reporter, StopSignal
 from neftune_core.walk import Stopped
+
+TELL_SECONDS = 10.0  # between two words of a part that has none of its own
 
 
 @dataclass(frozen=True)
@@ -119,12 +123,27 @@ class Evaluation:
 
     def _benchmark(self, part: Part) -> dict[str, Any]:
         asked = self._spec.benchmarks
-        bench = Bench(self._around.tasks, asked.num_fewshot, asked.limit, asked.batch_size)
+        heard = self._heard(part)
+        bench = Bench(self._around.tasks, asked.num_fewshot, asked.limit, asked.batch_size, heard)
         try:
             scores = bench.score(self._loaded(part.subject), self._around.material.tokenizer, part.rows)
         except CoreError as error:
             raise NotThere(str(error)) from error
         return kept(scores)
+
+    def _heard(self, part: Part) -> Callable[[], None]:
+        """Give what is called at each pass of something long: it ends when asked, and tells now and then."""
+        passes, told_at = 0, time.monotonic()
+
+        def hear() -> None:
+            nonlocal passes, told_at
+            self._end_if_asked()
+            passes += 1
+            if time.monotonic() - told_at >= TELL_SECONDS:
+                told_at = time.monotonic()
+                self._reporter.event("evaluation.progress", {"name": part.name, "done": passes})
+
+        return hear
 
     def _loaded(self, subject: Subject) -> Any:
         """Have who is measured in memory; who was there before goes first."""

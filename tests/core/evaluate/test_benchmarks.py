@@ -138,6 +138,22 @@ def test_a_limit_takes_the_first_documents(base: Path, bench: Path) -> None:
     assert few.metrics["acc"].per_document == every.per_document[:5]
 
 
+def test_each_pass_is_heard_and_may_end_it(base: Path, bench: Path) -> None:
+    model, tokenizer, passes = load_base(base, CPU), load_tokenizer(base), []
+
+    def third() -> None:
+        passes.append(1)
+        if len(passes) == 3:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        Bench(bench, batch=4, each=third).score(model, tokenizer, "lighthouse")
+    assert len(passes) == 3
+    # and the model is left as it was
+    Bench(bench, limit=1).score(model, tokenizer, "lighthouse")
+    assert len(passes) == 3
+
+
 @pytest.mark.parametrize("task", ["nowhere", "arc_challenge", "mmlu"])
 def test_what_is_not_there_is_told_by_name(base: Path, bench: Path, task: str) -> None:
     before = Path.cwd()
