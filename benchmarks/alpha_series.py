@@ -4,7 +4,8 @@
 
 Every alpha trains on the same rows in the same order from the same weights as its control of the same seed;
 half of the rows are held out. Printed are clean losses (noise and dropout off) of base, best and last
-checkpoint, and the paired differences to alpha 0. It shows what there is, no goal: ends with 0.
+checkpoint, the paired differences to alpha 0, the verdict on the series, and what halving it would have
+saved and said. It shows what there is, no goal: ends with 0.
 """
 
 import argparse
@@ -17,10 +18,12 @@ from pathlib import Path
 import torch
 
 from neftune_core import train
+from neftune_core.halving import RUNGS, kept
 from neftune_core.model import hush_libraries
 from neftune_core.rows import Row, read_rows
 from neftune_core.sampling import held_out
 from neftune_core.spec import JobSpec
+from neftune_core.verdict import Result, judge
 
 HERE = Path(__file__).resolve().parent.parent / "standalone"
 BASE = HERE / "models" / "neftune" / "demo-base"
@@ -31,10 +34,17 @@ SCHEDULES = {
 LOSSES = ("last_clean_train_loss", "best_eval_loss", "eval_loss")
 
 
-class Silent:
-    """A reporter that keeps nothing."""
+class Curve:
+    """A reporter that keeps the held-out losses."""
 
-    def metrics(self, step: int, values: Mapping[str, float | None]) -> None: ...
+    def __init__(self) -> None:
+        self.eval_loss: dict[int, float] = {}
+        self.steps = 0
+
+    def metrics(self, step: int, values: Mapping[str, float | None]) -> None:
+        self.steps = step
+        if (loss := values.get("eval_loss")) is not None:
+            self.eval_loss[step] = loss
 
     def event(self, name: str, data: Mapping[str, object]) -> None: ...
 
@@ -50,7 +60,9 @@ class Never:
         return False
 
 
-def one(rows: Sequence[Row], alpha: float, seed: int, schedule: str) -> dict[str, float]:
+def one(
+    rows: Sequence[Row], alpha: float, seed: int, schedule: str
+) -> tuple[dict[str, float], Result, Curve]:
     spec = JobSpec.model_validate(
         {
             "model": "neftune/demo-base",
@@ -70,9 +82,27 @@ def one(rows: Sequence[Row], alpha: float, seed: int, schedule: str) -> dict[str
     )
     train_rows, eval_rows = held_out(rows, spec.validation.split, seed)
     with tempfile.TemporaryDirectory() as folder:
-        outcome = train.run(spec, train_rows, eval_rows, Path(folder), BASE, Silent(), Never())
+        curve = Curve()
+        outcome = train.run(spec, train_rows, eval_rows, Path(folder), BASE, curve, Never())
     told = {name: float(value) for name, value in outcome.final.items() if value is not None}
-    return {**told, "effective_alpha": float(outcome.noise["effective_alpha"])}  # type: ignore[arg-type]
+    told["effective_alpha"] = float(outcome.noise["effective_alpha"])  # type: ignore[arg-type]
+    return told, Result(alpha, seed, True, outcome.eval_losses), curve
+
+
+def halved(curves: Mapping[tuple[float, int], Curve]) -> tuple[list[float], float]:
+    """Replay what the service decides at its rungs; give who is left, and the runs it took."""
+    alive = sorted({alpha for alpha, _ in curves} - {0.0})
+    taken = dict.fromkeys(curves, 1.0)
+    for rung in RUNGS:
+        losses: dict[float, dict[int, float]] = {alpha: {} for alpha in alive}
+        for (alpha, seed), curve in curves.items():
+            if alpha in alive:
+                step = min(step for step in curve.eval_loss if step >= rung * curve.steps)
+                losses[alpha][seed] = curve.eval_loss[step]
+                taken[alpha, seed] = step / curve.steps
+        alive = kept(losses)
+        taken |= {point: 1.0 for point in curves if point[0] in alive}
+    return alive, sum(taken.values())
 
 
 def table(runs: Mapping[tuple[float, int], Mapping[str, float]], alphas: Sequence[float]) -> list[dict]:
@@ -90,6 +120,11 @@ def table(runs: Mapping[tuple[float, int], Mapping[str, float]], alphas: Sequenc
     return lines
 
 
+def _stopped(results: Sequence[Result], alive: Sequence[float]) -> list[Result]:
+    """Give the runs that halving stopped, which count as questions and have no answer."""
+    return [Result(one.alpha, one.seed, True) for one in results if one.alpha not in {0.0, *alive}]
+
+
 def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     asked.add_argument("--rows", type=Path, default=HERE / "demo" / "keeper.jsonl")
@@ -103,10 +138,12 @@ def main() -> None:
     rows = list(read_rows(given.rows))[: given.count]
     result: dict[str, object] = {"rows": len(rows), "seeds": given.seeds}
     for schedule in SCHEDULES:
-        runs = {}
+        runs, results, curves = {}, [], {}
         for seed in given.seeds:
             for alpha in alphas:
-                runs[alpha, seed] = run = one(rows, alpha, seed, schedule)
+                run, ended, curves[alpha, seed] = one(rows, alpha, seed, schedule)
+                runs[alpha, seed] = run
+                results.append(ended)
                 print(f"{schedule}, seed {seed}, alpha {alpha:g}: {json.dumps(run)}", flush=True)
         lines = table(runs, alphas)
         base = statistics.mean(run["base_eval_loss"] for run in runs.values())
@@ -114,7 +151,22 @@ def main() -> None:
         print(f"{'alpha':>6} {'clean train, last':>18} {'held-out, best':>15} {'held-out, last':>15}")
         for line in lines:
             print(f"{line['alpha']:>6g} " + " ".join(f"{line[name]:>15.4f}" for name in LOSSES))
-        result[schedule] = {"base_eval_loss": base, "alphas": lines}
+        told = judge(results)
+        alive, taken = halved(curves)
+        of_alive = judge([one for one in results if one.alpha in {0.0, *alive}] + _stopped(results, alive))
+        print(f"verdict: {told.outcome} {told.recommended_alpha} {told.interval} {told.why}")
+        for of in told.alphas:
+            print(f"  alpha {of.alpha:g}, adjusted p {of.p_adjusted}: {of.to_last}; best: {of.to_best}")
+        print(
+            f"halving: {alive} left after {taken:.2f} of {len(runs)} runs: {of_alive.outcome} {of_alive.why}\n"
+        )
+        result[schedule] = {
+            "base_eval_loss": base,
+            "alphas": lines,
+            "outcome": told.outcome,
+            "recommended_alpha": told.recommended_alpha,
+            "halving": {"left": alive, "runs": taken, "outcome": of_alive.outcome},
+        }
     print(json.dumps(result))
 
 

@@ -46,6 +46,12 @@ def test_an_alpha_that_is_surely_better_is_recommended_with_its_interval() -> No
 def test_what_early_stopping_would_have_done_too_is_not_recommended() -> None:
     found = judge(series({0.0: 4.5, 5.0: 4.2}, best_control=4.2))
     assert (found.outcome, found.reasons) == (Outcome.INCONCLUSIVE, (Reason.EARLY_STOPPING,))
+    # Both questions count, by the harder one
+    (line,) = found.alphas
+    assert line.to_last is not None
+    assert line.to_best is not None
+    assert line.p_adjusted == line.to_best.p
+    assert (line.to_last.p or 1) < 0.05 < (line.to_best.p or 0)
     # And where the control's best step is worse still, it is
     assert judge(series({0.0: 4.5, 5.0: 4.2}, best_control=4.4)).recommended_alpha == 5.0
 
