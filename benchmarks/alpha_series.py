@@ -157,9 +157,7 @@ def main() -> None:
         print(f"verdict: {told.outcome} {told.recommended_alpha} {told.interval} {told.why}")
         for of in told.alphas:
             print(f"  alpha {of.alpha:g}, adjusted p {of.p_adjusted}: {of.to_last}; best: {of.to_best}")
-        print(
-            f"halving: {alive} left after {taken:.2f} of {len(runs)} runs: {of_alive.outcome} {of_alive.why}\n"
-        )
+        print(f"halving: {alive} left after {taken:.2f} of {len(runs)} runs: {of_alive.outcome}\n")
         result[schedule] = {
             "base_eval_loss": base,
             "alphas": lines,
