@@ -47,7 +47,7 @@ WORDS = {
 
 def of_run(run: Run, control: Run | None = None) -> tuple[Caveat, ...]:
     """Tell what limits the report of a run."""
-    return (*_told(_codes_of_run(run, control)), *_unusual(run))
+    return (*_told(_codes_of_run(run, control)), *unusual(run))
 
 
 def of_evaluations(found: Iterable[Results]) -> tuple[Caveat, ...]:
@@ -134,7 +134,7 @@ def _apart(percent: float, error: float | None) -> int:
     return 1 if distance > 0 else -1
 
 
-def _unusual(run: Run) -> Iterator[Caveat]:
+def unusual(run: Run) -> Iterator[Caveat]:
     """Tell what the job's own spec has that is worth knowing, as a dry run does."""
     try:
         spec = JobSpec.model_validate(at(run.record, "spec"))

@@ -73,6 +73,12 @@ def text(told: Any, *path: str) -> str | None:
     return found if isinstance(found, str) else None
 
 
+def entries(told: Any, *path: str) -> list[Mapping[str, Any]]:
+    """Give the objects of a list; where there is none, none."""
+    found = at(told, *path)
+    return [one for one in found if isinstance(one, Mapping)] if isinstance(found, list | tuple) else []
+
+
 def beside(folder: Path) -> Files:
     """Read the files of an evaluation's folder; what can't be read is not there."""
 
