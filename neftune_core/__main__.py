@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from neftune_core.evaluate.judge import command as judging
+from neftune_core.report import command as reporting
 
 _ENVIRONMENT = {
     "OMP_WAIT_POLICY": "PASSIVE",  # idle threads that spin cost minutes on a busy small machine
@@ -85,6 +86,7 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="decode as the paper: repetition penalty 1.2, at most 2048 tokens with the prompt",
     )
+    commands.add_parser("report", add_help=False, help="show what a run or a series came to as one page")
     serve = commands.add_parser(
         "serve",
         help="answer questions that come as JSON lines (the service's own way to ask)",
@@ -190,6 +192,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else list(arguments)
     if words[:1] == ["evaluate"] and words[1:2] and words[1] in judging.KINDS:
         return judging.main(words[1:])
+    if words[:1] == ["report"]:
+        return reporting.main(words[1:])
     return _do(_parsed(words))
 
 

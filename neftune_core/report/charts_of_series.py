@@ -13,7 +13,7 @@ from neftune_core.report.kinds import bars
 from neftune_core.report.reading import Measured, Run, at, number, text
 
 BINS = 30
-_DOTS = (("eval_loss", "last step"), ("best_eval_loss", "best step"))
+_DOTS = (("best_eval_loss", "best step"), ("eval_loss", "last step"))  # the last one lies on top
 Point = tuple[float, int]  # alpha and seed
 
 

@@ -31,6 +31,39 @@ def chart(title: str, lines: Sequence[Line]) -> Lines | None:
     return Lines(title=title, x=x, y=y, lines=tuple(lines))
 
 
+def kept(metrics: Iterable[Point]) -> list[Point]:
+    """Keep of many points what a curve needs: the losses, every second one each time there are too many."""
+    thin = {key: _Thin() for key, _ in _NOISY}
+    for step, values in metrics:
+        for key, points in thin.items():
+            if (value := number(values, key)) is not None:
+                points.add(step, value)
+    return [(step, {key: value}) for key, points in thin.items() for step, value in points.all()]
+
+
+class _Thin:
+    """Points that come in order, of which evenly many are kept, and the last one."""
+
+    def __init__(self) -> None:
+        self._points: list[tuple[int, float]] = []
+        self._seen, self._stride = 0, 1
+        self._last: tuple[int, float] | None = None
+
+    def add(self, step: int, value: float) -> None:
+        """Take a point."""
+        self._last = (step, value)
+        if self._seen % self._stride == 0:
+            self._points.append(self._last)
+        self._seen += 1
+        if len(self._points) > 4 * MOST_POINTS:
+            self._points, self._stride = self._points[::2], self._stride * 2
+
+    def all(self) -> list[tuple[int, float]]:
+        """Give what was kept."""
+        ends = [] if self._last is None or self._last == self._points[-1] else [self._last]
+        return [*self._points, *ends]
+
+
 def curve(metrics: Iterable[Point], key: str) -> tuple[tuple[float, float], ...]:
     """Give a metric's points, thinned out evenly where they are many; first and last stay."""
     points = [(float(step), value) for step, values in metrics if (value := number(values, key)) is not None]
