@@ -28,6 +28,7 @@ RECORD = "record"
 # A table of ours: the host's would make the same result look different elsewhere.
 MEDIA_TYPES = {
     ".csv": "text/csv; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
     ".jinja": "text/plain; charset=utf-8",
     ".json": "application/json",
     ".log": "text/plain; charset=utf-8",

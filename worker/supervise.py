@@ -22,7 +22,7 @@ from neftune_store.claims import Claim
 from neftune_store.errors import LeaseLost, SecretsOff, SecretUnknown, SecretUnreadable, StoreError
 from neftune_store.files import RESULTS
 from neftune_store.sealing import Sealer
-from worker import metrics_csv
+from worker import metrics_csv, reports
 from worker.checkpoints import Uploader
 from worker.claim import Held, Slot
 from worker.errors import Stopped, WorkerError
@@ -260,6 +260,8 @@ class Supervision:
         check()
         publisher = Publisher(self._shelf, folder, check)
         result = publisher.publish(said, {**self._tables(folder), "log": folder / LOG})
+        reported = publisher.store(self._reports(folder, result))
+        result = replace(result, artifacts=[*result.artifacts, *reported])
         failpoint("publish.stored")
         return result
 
@@ -272,6 +274,12 @@ class Supervision:
         heads, keys = zip(*metrics_csv.results(rows()), strict=True)
         metrics_csv.write(folder / RESULTS, keys, rows(), heads)
         return {METRICS: folder / METRICS, RESULTS: folder / RESULTS}
+
+    def _reports(self, folder: Path, result: Result) -> dict[str, Path]:
+        """Report what the run came to."""
+        if not self._kind.has_metrics:
+            return {}
+        return reports.of_run(folder, result.record, self._writer.metric_rows())
 
     def _kept_log(self, folder: Path) -> Result | None:
         """Store the log of a run that left nothing else; without storage its last lines have to do."""

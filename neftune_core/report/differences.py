@@ -51,7 +51,10 @@ def unasked(table: Table) -> tuple[str, ...]:
 
 def shown(value: Any) -> str:
     """Write a value in one line."""
-    said = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)
+    try:
+        said = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)
+    except RecursionError:
+        return "…"
     return said if len(said) <= _LONGEST else f"{said[: _LONGEST - 1]}…"
 
 

@@ -9,9 +9,11 @@ HTML, JSON = "report.html", "report.json"
 
 
 def write(report: Report, folder: Path) -> tuple[Path, Path]:
-    """Write both; what stands there under their names is replaced."""
+    """Write both; what stands there under their names is replaced, and a link is not followed."""
     folder.mkdir(parents=True, exist_ok=True)
     html, data = folder / HTML, folder / JSON
-    html.write_text(page(report), encoding="utf-8")
-    data.write_bytes(encoded(report))
+    for path, content in ((html, page(report).encode()), (data, encoded(report))):
+        path.unlink(missing_ok=True)
+        with path.open("xb") as sink:
+            sink.write(content)
     return html, data

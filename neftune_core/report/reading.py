@@ -93,12 +93,12 @@ def beside(folder: Path) -> Files:
     return read
 
 
-def flat(told: Mapping[str, Any], before: str = "") -> dict[str, Any]:
-    """Give nested fields under dotted names."""
+def flat(told: Mapping[str, Any], before: str = "", depth: int = 8) -> dict[str, Any]:
+    """Give nested fields under dotted names; what is nested deeper than any of ours is one value."""
     found: dict[str, Any] = {}
     for name, value in told.items():
-        if isinstance(value, Mapping) and value:
-            found.update(flat(value, f"{before}{name}."))
+        if isinstance(value, Mapping) and value and depth:
+            found.update(flat(value, f"{before}{name}.", depth - 1))
         else:
             found[f"{before}{name}"] = value
     return found

@@ -66,6 +66,8 @@ def test_artifacts_are_the_bytes_of_the_runner_under_their_hashes(busy_house: Ho
         "log",
         "metrics.csv",
         "record",
+        "report.html",
+        "report.json",
         "results.csv",
     ]
     for artifact in found.values():
@@ -99,6 +101,21 @@ def test_metrics_csv_is_the_table_of_metrics(busy_house: House) -> None:
         ["2", str(2 / 3)],
         ["3", "0.5"],
     ]
+
+
+def test_a_report_has_the_metrics_and_what_was_asked(busy_house: House) -> None:
+    job = busy_house.submit("steps=3", name="<b>fruit</b>", alpha=7.25)
+    busy_house.wait(job, "succeeded")
+    found = busy_house.artifacts(job)
+    told = json.loads(busy_house.content(found["report.json"]))
+    assert (told["title"], told["of"]) == ("<b>fruit</b>", "run")
+    assert {"noisy_curve", "no_control"} <= {one["code"] for one in told["caveats"]}
+    (curves,) = (block for one in told["sections"] for block in one["blocks"] if block["type"] == "lines")
+    assert curves["lines"][0]["points"] == [[0, 2.0], [1, 1.0], [2, 2 / 3], [3, 0.5]]
+    page = busy_house.content(found["report.html"]).decode()
+    assert found["report.html"].media_type == "text/html; charset=utf-8"
+    assert "&lt;b&gt;fruit&lt;/b&gt;" in page
+    assert "<b>" not in page
 
 
 def test_results_csv_has_the_columns_that_readers_of_result_files_know(busy_house: House) -> None:

@@ -7,6 +7,7 @@ import re
 import pytest
 
 from neftune_core.report.document import encoded
+from neftune_core.report.files import write
 from neftune_core.report.page import page
 from neftune_core.report.run import report_of
 from neftune_core.report.style import SHEET
@@ -129,6 +130,24 @@ def test_a_page_can_be_written_whatever_it_holds():
     assert page(told).encode("utf-8")
     assert "\ufffd" in page(told)
     assert "\ufffd" in encoded(told).decode("utf-8")
+
+
+def test_a_record_in_which_everything_is_something_else_is_reported_all_the_same():
+    deep = {"a": None}
+    for _ in range(3000):
+        deep = {"a": deep}
+    odd = {"spec": deep, "resolved": [], "final": {"eval_loss": 1e308 * 10, "best_step": "x"}, "seed": 1e400}
+    for part in (odd, {"spec": {"name": 5, "alpha": "5"}, "versions": {1: 2}, "dataset": 7}, {}):
+        assert Shown(page(report_of(type(made.run())(part, metrics=[(1, {"eval_loss": float("nan")})])))).ids
+
+
+def test_files_replace_what_stands_there_and_follow_no_link(tmp_path, report):
+    (tmp_path / "elsewhere").write_text("mine")
+    (tmp_path / "report.html").symlink_to(tmp_path / "elsewhere")
+    for _ in range(2):
+        write(report, tmp_path)
+    assert (tmp_path / "elsewhere").read_text() == "mine"
+    assert (tmp_path / "report.html").read_text() == page(report)
 
 
 def test_the_same_report_has_the_same_bytes(report):
