@@ -77,7 +77,7 @@ async def begun(request: Request, questions: list[Question]) -> Answers:
     state, key_id = request.app.state, request.state.principal.key_id
 
     async def begin() -> Answers:
-        line = await ask(state.database, Order(tuple(questions), key_id))
+        line = await ask(state.database, state.sealer, Order(tuple(questions), key_id))
         answers = Answers(line, len(questions), state.answer_slots, key_id)
         try:
             await answers.begin()

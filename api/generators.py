@@ -19,6 +19,7 @@ from neftune_core.generation_lines import (
     encode,
     said,
 )
+from neftune_store.sealing import Sealer
 from neftune_store.workers import Reached, WorkerLedger
 
 log = structlog.get_logger()
@@ -51,9 +52,9 @@ class Line:
                 return
 
 
-async def ask(database: Database, order: Order) -> Line:
+async def ask(database: Database, sealer: Sealer, order: Order) -> Line:
     """Hand an order to one that lives and has room; refuse when there is none."""
-    reached = await database.ask(lambda tx: WorkerLedger(tx).answering())
+    reached = await database.ask(lambda tx: WorkerLedger(tx, sealer).answering())
     full = False
     for one in reached:
         try:

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from api.bodies import json_body
@@ -147,10 +147,12 @@ _BODY = {
     responses=problems(400, 401, 403, 409, 413, 415, 422),
 )
 def add_webhook(
-    who: Writer, tx: Tx, audit: Audited, wanted: Annotated[WebhookSpec, Depends(asked)]
+    request: Request, who: Writer, tx: Tx, audit: Audited, wanted: Annotated[WebhookSpec, Depends(asked)]
 ) -> WebhookMade:
     """Note it; the answer is the only one that holds its secret."""
-    webhook, secret = WebhookLedger(tx).add(who.project_id, wanted.url, wanted.events)
+    webhook, secret = WebhookLedger(tx, request.app.state.sealer).add(
+        who.project_id, wanted.url, wanted.events
+    )
     # Its host alone: a path may hold a token.
     host = urlsplit(webhook.url).hostname
     audit.note(who.project_id, "webhook.created", webhook.id, host=host, events=list(webhook.events))

@@ -16,6 +16,7 @@ from neftune_store.errors import SecretsOff, SecretUnreadable
 _VERSION = b"\x01"
 _MARK, _NONCE = 4, 12  # bytes: which key, and a number used once
 _KEY = 32
+_SEALED = "sealed:"
 
 
 class Sealer:
@@ -61,9 +62,26 @@ class Sealer:
         except InvalidTag:
             raise SecretUnreadable from None
 
+    def seal_text(self, value: str, *place: str) -> str:
+        """Seal a value for a column of text; without a key it stays what it is."""
+        return _SEALED + base64.b64encode(self.seal(value, *place)).decode() if self.on else value
+
+    def open_text(self, kept: str, *place: str) -> str:
+        """Open such a value; one that was kept while there was no key is told as it is."""
+        if not kept.startswith(_SEALED):
+            return kept
+        return self.open(base64.b64decode(kept.removeprefix(_SEALED)), *place)
+
+    def is_current_text(self, kept: str) -> bool:
+        """Tell whether the first key has sealed what stands in a column of text."""
+        return kept.startswith(_SEALED) and self.is_current(base64.b64decode(kept.removeprefix(_SEALED)))
+
     def is_current(self, sealed: bytes) -> bool:
         """Tell whether the first key has sealed it."""
         return self._first is not None and sealed[1 : 1 + _MARK] == _mark(self._first)
+
+
+UNSEALED = Sealer(())  # keeps text as it is
 
 
 def keys_in(told: str) -> list[bytes]:

@@ -82,7 +82,7 @@ class StoreSettings(BaseSettings):
     neftune_secret_key: SecretStr | None = Field(
         None,
         description="32 random bytes in base64, to encrypt secrets with; of several, comma-separated, the "
-        "first encrypts. Without it no secrets are kept.",
+        "first encrypts. Without it no secrets are kept, and those of webhooks lie in plain text.",
     )
 
     allowed_models: Patterns = Field((), description="Patterns of model ids that may be used.")

@@ -9,17 +9,18 @@ import base64
 import secrets
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import func, insert, select, text, tuple_, update
 from sqlalchemy.orm import Session
 
-from neftune_store.errors import TooManyWebhooks, WebhookNotFound
+from neftune_store.errors import SecretsOff, SecretUnreadable, TooManyWebhooks, WebhookNotFound
 from neftune_store.ids import is_id, new_id
 from neftune_store.models import DeliveryRow, ProjectRow, WebhookRow
 from neftune_store.paging import Page, Place, check_limit, decode_cursor, page_of
+from neftune_store.sealing import UNSEALED, Sealer
 
 ENDS = ("fine_tuning.job.succeeded", "fine_tuning.job.failed", "fine_tuning.job.cancelled")
 TYPES = (*ENDS, "fine_tuning.job.paused")
@@ -88,10 +89,11 @@ class Errand:
 
 
 class WebhookLedger:
-    """What a project asks about its webhooks."""
+    """What a project asks about its webhooks; where there is a key, their secrets are kept sealed."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, sealer: Sealer = UNSEALED) -> None:
         self._session = session
+        self._sealer = sealer
 
     def add(self, project_id: str, url: str, events: Sequence[str]) -> tuple[Webhook, str]:
         """Write a webhook down; its secret is given now and never again."""
@@ -102,11 +104,12 @@ class WebhookLedger:
         if (self._session.scalar(count.where(*_of(project_id))) or 0) >= MOST:
             raise TooManyWebhooks(MOST)
         secret = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
+        id_ = new_id("wh")
         values = {
-            "id": new_id("wh"),
+            "id": id_,
             "project_id": project_id,
             "url": url,
-            "secret": secret,
+            "secret": self._sealer.seal_text(secret, *_place(id_)),
             "events": sorted(set(events)),
         }
         row = self._session.scalars(insert(WebhookRow).values(**values).returning(WebhookRow)).one()
@@ -166,17 +169,23 @@ def tell_of(session: Session, project_id: str, job_id: str, fact: str) -> None:
         session.execute(insert(DeliveryRow), _rows(ids, type_, about, job_id))
 
 
-def take(session: Session) -> Errand | None:
+def take(session: Session, sealer: Sealer = UNSEALED) -> Errand | None:
     """Take what has waited longest, of the webhook with the least that was tried and not heard.
 
-    A receiver that never answers therefore keeps no other one waiting. What is taken comes due again.
+    A receiver that never answers therefore keeps no other one waiting. What is taken comes due again; what
+    can't be signed, for its secret was sealed with a key that is not there, rests like what was not heard.
     """
     while (row := session.execute(_CLAIM, {"held": HELD}).one_or_none()) is not None:
         found = select(WebhookRow).where(WebhookRow.id == row.webhook_id, WebhookRow.deleted_at.is_(None))
         webhook = session.scalars(found).one_or_none()
-        if webhook is not None:
-            return Errand(row.id, row.event_id, row.attempts, row.body, webhook.url, webhook.secret)
-        _end(session, row.id, row.attempts, given_up_at=func.clock_timestamp(), last_error="deleted")
+        if webhook is None:
+            _end(session, row.id, row.attempts, given_up_at=func.clock_timestamp(), last_error="deleted")
+            continue
+        errand = Errand(row.id, row.event_id, row.attempts, row.body, webhook.url, "")
+        try:
+            return replace(errand, secret=sealer.open_text(webhook.secret, *_place(webhook.id)))
+        except (SecretsOff, SecretUnreadable) as fault:
+            not_heard(session, errand, fault.code)
     return None
 
 
@@ -202,6 +211,17 @@ def not_heard(session: Session, errand: Errand, error: str, status: int | None =
         return
     again = update(DeliveryRow).where(*mine, DeliveryRow.due_at.is_not(None))
     session.execute(again.values(due_at=func.clock_timestamp() + rest_after(errand.attempt), **said))
+
+
+def seal_anew(session: Session, sealer: Sealer) -> int:
+    """Seal with the first key whatever another one has sealed, or none; tell how many."""
+    count = 0
+    for row in session.scalars(select(WebhookRow).with_for_update()):
+        if not sealer.is_current_text(row.secret):
+            place = _place(row.id)
+            row.secret = sealer.seal_text(sealer.open_text(row.secret, *place), *place)
+            count += 1
+    return count
 
 
 def rest_after(attempts: int) -> timedelta:
@@ -234,6 +254,10 @@ def _rows(
         | {"type": type_, "body": body}
         for webhook_id in webhook_ids
     ]
+
+
+def _place(webhook_id: str) -> tuple[str, ...]:
+    return "webhooks", webhook_id, "secret"
 
 
 def _of(project_id: str) -> tuple[Any, ...]:

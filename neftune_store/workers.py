@@ -13,8 +13,10 @@ from sqlalchemy import ColumnElement, and_, delete, func, select, true
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from neftune_store.errors import SecretsOff, SecretUnreadable
 from neftune_store.lifecycle import Status
 from neftune_store.models import JobRow, WorkerRow
+from neftune_store.sealing import UNSEALED, Sealer
 
 BEAT_SECONDS = 5.0
 ALIVE = timedelta(seconds=20)  # four beats
@@ -81,14 +83,17 @@ class Worker:
 
 
 class WorkerLedger:
-    """Every question and every change about workers."""
+    """Every question and every change about workers; where there is a key, tokens are kept sealed."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, sealer: Sealer = UNSEALED) -> None:
         self._session = session
+        self._sealer = sealer
 
     def beat(self, presence: Presence) -> None:
         """Write down that it lives; the first time makes its row."""
         values = {**asdict(presence), "gpus": [asdict(gpu) for gpu in presence.gpus]}
+        if presence.token is not None:
+            values["token"] = self._sealer.seal_text(presence.token, *_place(presence.id))
         told = {"device": values["device"], "gpus": values["gpus"], "heartbeat_at": func.clock_timestamp()}
         new = insert(WorkerRow).values(**values)
         self._session.execute(new.on_conflict_do_update(index_elements=["id"], set_=told))
@@ -133,13 +138,20 @@ class WorkerLedger:
         ]
 
     def answering(self) -> Sequence[Reached]:
-        """List who answers, the one heard last first."""
+        """List who answers, the one heard last first; not who has sealed its token with a key we lack."""
         found = (
             select(WorkerRow)
             .where(WorkerRow.kind == "generate", WorkerRow.address.is_not(None), _alive())
             .order_by(WorkerRow.heartbeat_at.desc())
         )
-        return [Reached(row.id, row.address or "", row.token or "") for row in self._session.scalars(found)]
+        return [one for row in self._session.scalars(found) if (one := self._reached(row)) is not None]
+
+    def _reached(self, row: WorkerRow) -> Reached | None:
+        try:
+            token = self._sealer.open_text(row.token or "", *_place(row.id))
+        except (SecretsOff, SecretUnreadable):
+            return None
+        return Reached(row.id, row.address or "", token)
 
     def trains_on(self, uuids: Sequence[str]) -> bool:
         """Tell whether a job runs on one of these GPUs: its worker sees it, and it did not decline GPUs."""
@@ -150,6 +162,10 @@ class WorkerLedger:
         )
         seen: set[Any] = {gpu["uuid"] for gpus in self._session.scalars(found) for gpu in gpus}
         return not seen.isdisjoint(uuids)
+
+
+def _place(worker_id: str) -> tuple[str, ...]:
+    return "workers", worker_id, "token"
 
 
 def _alive() -> ColumnElement[bool]:

@@ -21,6 +21,7 @@ from neftune_core.address import Refused
 from neftune_core.failpoint import failpoint
 from neftune_core.posting import Limits, post
 from neftune_store.db import make_engine, unit_of_work
+from neftune_store.sealing import Sealer
 from neftune_store.settings import StoreSettings
 from neftune_store.webhooks import Errand, heard, not_heard, take
 
@@ -62,7 +63,7 @@ def _loop(engine: Engine, settings: StoreSettings, leaving: threading.Event) -> 
 def deliver_next(engine: Engine, settings: StoreSettings) -> bool:
     """Carry out what is due, if anything; tell whether there was something."""
     with unit_of_work(engine) as session:
-        errand = take(session)
+        errand = take(session, Sealer.of(settings.secret_keys()))
     if errand is None:
         return False
     outcome = send(errand, settings.webhook_allow)

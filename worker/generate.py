@@ -14,6 +14,7 @@ import structlog
 
 from neftune_store.blobs import Blobs
 from neftune_store.db import make_engine
+from neftune_store.sealing import Sealer
 from neftune_store.startup import configure_logs, settings_at_start
 from neftune_store.workers import BEAT_SECONDS
 from worker import gpus, presence
@@ -70,6 +71,7 @@ def _answer(settings: GenerateSettings, home: Path, leaving: threading.Event) ->
         place.described(),
         settings.generate_address or front.address,
         token,
+        Sealer.of(settings.secret_keys()),
     )
 
     def beat_again_and_again() -> None:

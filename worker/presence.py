@@ -8,6 +8,7 @@ from sqlalchemy import Engine
 
 from neftune_store.db import unit_of_work
 from neftune_store.ids import new_id
+from neftune_store.sealing import UNSEALED, Sealer
 from neftune_store.workers import Kind, Presence, WorkerLedger
 from worker import gpus
 
@@ -17,12 +18,18 @@ log = structlog.get_logger()
 class Here:
     """One process, from its first beat to its leaving."""
 
-    def __init__(
-        self, kind: Kind, name: str, device: str, address: str | None = None, token: str | None = None
+    def __init__(  # noqa: PLR0913, PLR0917 - what it says of itself
+        self,
+        kind: Kind,
+        name: str,
+        device: str,
+        address: str | None = None,
+        token: str | None = None,
+        sealer: Sealer = UNSEALED,
     ) -> None:
         self._id = new_id("wkr")
         self._kind, self._name, self._device = kind, name, device
-        self._address, self._token = address, token
+        self._address, self._token, self._sealer = address, token, sealer
 
     def beat(self, engine: Engine) -> None:
         """Say that it lives."""
@@ -31,7 +38,7 @@ class Here:
         )
         try:
             with unit_of_work(engine) as session:
-                WorkerLedger(session).beat(told)
+                WorkerLedger(session, self._sealer).beat(told)
         except Exception as fault:  # any reason: who can't be seen works on
             log.warning("worker.beat_failed", reason=type(fault).__name__)
 

@@ -1,12 +1,13 @@
-"""``python -m worker.reseal``: seal every secret with the first key of NEFTUNE_SECRET_KEY.
+"""``python -m worker.reseal``: seal all secrets, and those of webhooks, with the first key.
 
-Run it with the new key before the old one; when it has ended well, the old one may go.
+Run it with the new key before the old one in NEFTUNE_SECRET_KEY; when it has ended well, the old one may go.
 """
 
 import sys
 
 import structlog
 
+from neftune_store import webhooks
 from neftune_store.db import make_engine, unit_of_work
 from neftune_store.errors import StoreError
 from neftune_store.sealing import Sealer
@@ -24,7 +25,8 @@ def main() -> int:
     engine = make_engine(settings.database_url, pool_size=1, application_name="reseal")
     try:
         with unit_of_work(engine) as session:
-            count = seal_anew(session, Sealer.of(settings.secret_keys()))
+            sealer = Sealer.of(settings.secret_keys())
+            count = seal_anew(session, sealer) + webhooks.seal_anew(session, sealer)
     except StoreError as error:
         log.error("secrets.not_resealed", reason=str(error))
         return 1

@@ -12,6 +12,7 @@ import httpx
 import pytest
 from sqlalchemy import text
 
+from neftune_store.sealing import Sealer
 from tests.api.live_api import MODEL, Service, make_settings, running, submit, upload
 
 KEY, NEXT = (base64.b64encode(bytes([fill]) * 32).decode() for fill in (1, 2))
@@ -179,6 +180,19 @@ def test_keys_are_changed_without_losing_a_secret(keeping: Service, owner: httpx
     for told in (wrong.stdout, wrong.stderr):
         assert CANARY not in told
         assert NEXT not in told
+
+
+def test_a_webhooks_secret_is_sealed_and_signs_on(keeping: Service, owner: httpx.Client) -> None:
+    made = owner.post("/webhooks", json={"url": "https://example.org/hook"}).json()
+    with keeping.engine.connect() as line:
+        (kept,) = line.scalars(text("SELECT secret FROM webhooks WHERE id = :id"), {"id": made["id"]})
+    assert kept.startswith("sealed:")
+    assert reseal(keeping, f"{NEXT},{KEY}").returncode == 0
+    with keeping.engine.connect() as line:
+        (anew,) = line.scalars(text("SELECT secret FROM webhooks WHERE id = :id"), {"id": made["id"]})
+    assert kept != anew
+    assert Sealer.of(NEXT).open_text(anew, "webhooks", made["id"], "secret") == made["secret"]
+    assert reseal(keeping, f"{KEY},{NEXT}").returncode == 0
 
 
 @pytest.mark.parametrize("keys", ["short", f"{KEY},oops", "x" * 44])

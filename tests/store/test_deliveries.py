@@ -8,8 +8,10 @@ from sqlalchemy import Engine, text
 
 from neftune_store.db import unit_of_work
 from neftune_store.errors import TooManyWebhooks
+from neftune_store.sealing import Sealer
 from neftune_store.webhooks import (
     ENDS,
+    FIRST_REST,
     HELD,
     MOST,
     PATIENCE,
@@ -19,6 +21,7 @@ from neftune_store.webhooks import (
     WebhookLedger,
     heard,
     not_heard,
+    seal_anew,
     take,
 )
 from tests.factories import make_project
@@ -47,6 +50,41 @@ def told(engine: Engine, project: str, webhook: Webhook) -> list[Delivery]:
 def taken(engine: Engine) -> Errand | None:
     with unit_of_work(engine) as session:
         return take(session)
+
+
+def test_a_secret_is_sealed_where_there_is_a_key(engine: Engine, project: str) -> None:
+    sealer, other = (Sealer([bytes([number]) * 32]) for number in (1, 2))
+    before = add(engine, project, "before")  # when there was no key yet
+    with unit_of_work(engine) as session:
+        sealed, secret = WebhookLedger(session, sealer).add(project, "https://now/", ENDS)
+    with engine.connect() as line:
+        assert secret not in str(line.execute(text("SELECT * FROM webhooks")).all())
+
+    for webhook in (before, sealed):
+        tell(engine, project, webhook)
+    with unit_of_work(engine) as session:
+        first, last = take(session, other), take(session, other)
+    assert first is not None
+    assert first.url == "https://before/"
+    assert last is None
+    # What a wrong key can't open rests, and is told of
+    (resting,) = told(engine, project, sealed)
+    assert (resting.last_error, resting.given_up_at) == ("secret_unreadable", None)
+    pass_time(engine, FIRST_REST)
+    with unit_of_work(engine) as session:
+        again = take(session, sealer)
+    assert again is not None
+    assert (again.url, again.secret, again.attempt) == ("https://now/", secret, 2)
+    # An older one is sealed with the others
+    with unit_of_work(engine) as session:
+        assert [seal_anew(session, sealer) for _ in range(2)] == [1, 0]
+    with engine.connect() as line:
+        assert line.scalars(text("SELECT secret FROM webhooks WHERE secret LIKE 'whsec%'")).all() == []
+    pass_time(engine, HELD)
+    with unit_of_work(engine) as session:
+        errand = take(session, sealer)
+    assert errand is not None
+    assert errand.secret.startswith("whsec_")
 
 
 def pass_time(engine: Engine, passed: timedelta) -> None:

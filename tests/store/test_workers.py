@@ -7,6 +7,7 @@ from sqlalchemy import Engine, text
 
 from neftune_store.db import unit_of_work
 from neftune_store.ids import new_id
+from neftune_store.sealing import UNSEALED, Sealer
 from neftune_store.workers import Gpu, Presence, Worker, WorkerLedger
 from tests.factories import make_claim, make_job, make_project
 
@@ -62,6 +63,23 @@ def test_only_who_answers_and_lives_is_found_the_last_heard_first(engine: Engine
         found = WorkerLedger(session).answering()
     assert [(one.address, one.token) for one in found] == [("new", "new"), ("old", "old")]
     assert "new" not in repr(found[0]).replace("address='new'", "")  # a token is in no log
+
+
+def test_a_token_is_sealed_where_there_is_a_key(engine: Engine) -> None:
+    sealer, other = (Sealer([bytes([number]) * 32]) for number in (1, 2))
+    with unit_of_work(engine) as session:
+        before = here("before", "generate", address="before", token="kept-before")
+        WorkerLedger(session).beat(before)  # when there was no key yet
+        WorkerLedger(session, sealer).beat(here("now", "generate", address="now", token="kept-now"))
+    with engine.connect() as line:
+        assert "kept-now" not in str(line.execute(text("SELECT * FROM workers")).all())
+    with unit_of_work(engine) as session:
+        found = {
+            which: {one.address: one.token for one in WorkerLedger(session, which).answering()}
+            for which in (sealer, other, UNSEALED)
+        }
+    assert found[sealer] == {"before": "kept-before", "now": "kept-now"}
+    assert found[other] == found[UNSEALED] == {"before": "kept-before"}  # others can not be asked
 
 
 def test_a_worker_shows_a_project_its_own_job_alone(engine: Engine) -> None:
