@@ -201,6 +201,15 @@ def test_what_takes_too_much_of_the_child_is_refused(
         readout.preview(written(tmp_path / "rows", make_rows(3)), model, TrainingSpec(), 3)
 
 
+def test_the_child_has_no_more_memory_than_it_is_given(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sample = written(tmp_path / "rows", make_rows(3))
+    monkeypatch.setattr(readout, "MEMORY_BYTES", 2**26)  # less than it has when it begins
+    with pytest.raises(DatasetError, match="more time or memory"):
+        readout.preview(sample, tiny, TrainingSpec(), 1)
+
+
 def test_a_model_without_a_tokenizer_file_is_refused_in_words(tiny: Path, tmp_path: Path) -> None:
     model = model_with(tmp_path / "model", tiny)
     (model / "tokenizer.json").unlink()
