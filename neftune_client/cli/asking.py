@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neftune_client.cli import spec_text, terminal
-from neftune_client.errors import BadInput, ClientError
+from neftune_client.errors import BadInput, ClientError, Refused
 from neftune_client.shapes import Dataset
 
 if TYPE_CHECKING:  # HTTP is loaded by whoever asks something
@@ -51,7 +51,10 @@ def with_model(client: "Client", spec: dict[str, Any]) -> dict[str, Any]:
 
 @contextmanager
 def with_dataset(client: "Client", data: str | None, spec: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Upload what is a file; where the job is refused then, say how to ask again without sending it twice."""
+    """Upload what is a file; where the job is refused for good then, what was uploaded goes again.
+
+    Where asking again may help, it stays, and how to ask without sending it twice is said.
+    """
     if data is None:
         if not spec.get("dataset"):
             raise BadInput("Name the rows: a file, the id of a dataset, or `dataset` in the spec.")
@@ -63,9 +66,21 @@ def with_dataset(client: "Client", data: str | None, spec: dict[str, Any]) -> It
     dataset = send(client, Path(data))
     try:
         yield {**spec, "dataset": dataset["id"]}
-    except ClientError:
-        terminal.note(f"The rows are kept as {dataset['id']}: name it instead of {data} to ask again.")
+    except ClientError as error:
+        if isinstance(error, Refused) and 400 <= error.status < 500 and error.status != 429:
+            _take_back(client, dataset["id"])
+        else:
+            terminal.note(f"The rows are kept as {dataset['id']}: name it instead of {data} to ask again.")
         raise
+
+
+def _take_back(client: "Client", dataset_id: str) -> None:
+    try:
+        client.delete_dataset(dataset_id)
+    except ClientError:  # such as a sweep's, of which some jobs are there
+        terminal.note(f"The rows are kept as {dataset_id}.")
+    else:
+        terminal.note("The rows that were uploaded for it are deleted again.")
 
 
 def is_file(data: str) -> bool:

@@ -36,6 +36,8 @@ def download(
         job_id = identified(client, job)
         listed = client.artifacts(job_id)
         folder = out or Path(job_id)
+        if name is None and not set(_FOLDERS) & set(listed):
+            raise BadInput(_why_none(client.job(job_id)["status"], job_id))
         got = [
             _fetched(client, job_id, one, folder, archive=archive) for one in _wanted(listed, name, job_id)
         ]
@@ -47,11 +49,19 @@ def download(
         terminal.note(f"  {one.bytes:,} bytes, sha256 {one.sha256}, equal to its ETag and the listing")
 
 
+def _why_none(status: str, job_id: str) -> str:
+    match status:
+        case "cancelled" | "failed":
+            ended = "was cancelled" if status == "cancelled" else "failed"
+            way_out = f"`neftune retry {job_id}` goes on from its last checkpoint."
+            return f"{job_id} {ended} and made no model. {way_out}"
+        case _:
+            return f"{job_id} has no model yet. `neftune show {job_id}` tells where it is."
+
+
 def _wanted(listed: dict[str, Artifact], name: str | None, job_id: str) -> list[Artifact]:
     if name is None:
-        name = next((one for one in _FOLDERS if one in listed), None)
-        if name is None:
-            raise BadInput(f"{job_id} has no model yet. `neftune show {job_id}` tells where it is.")
+        name = next(one for one in _FOLDERS if one in listed)
     below = f"{name.rstrip('/')}/"
     found = (
         [listed[name]] if name in listed else [one for key, one in listed.items() if key.startswith(below)]

@@ -47,6 +47,26 @@ def test_a_file_and_a_few_words_make_a_job(neftune: Neftune, file: Path) -> None
     assert (found["spec"]["training"]["epochs"], found["spec"]["training"]["packing"]) == (1.0, "off")
 
 
+def test_rows_of_a_job_that_is_refused_are_deleted_again(
+    neftune: Neftune, file: Path, mine: httpx.Client
+) -> None:
+    kept = upload(mine)["id"]
+    said = neftune("submit", file, "--model", "no/such", "--alpha", "5")
+    assert said.status == 1
+    assert "deleted again" in said.err
+    assert neftune("submit", kept, "--model", "no/such").status == 1  # what was there before stays
+    assert [one["id"] for one in mine.get("/datasets").json()["items"]] == [kept]
+
+
+def test_a_cancelled_jobs_download_says_that_there_will_be_none(neftune: Neftune, mine: httpx.Client) -> None:
+    job = submitted(neftune, upload(mine)["id"])["id"]
+    assert "has no model yet" in neftune("download", job).err
+    neftune("cancel", job)
+    said = neftune("download", job)
+    assert said.status == 2
+    assert f"{job} was cancelled and made no model" in said.err
+
+
 def test_the_only_model_at_hand_is_taken_and_told(neftune: Neftune, file: Path) -> None:
     said = neftune("submit", file)
     assert said.status == 0
