@@ -57,7 +57,8 @@ class Service:
         env = self._environment(database_url, redis_url)
         self._began = {log: log.stat().st_size for log in self._home.folder("logs").iterdir()}
         for name, module, grace_s in _MODULES:
-            self._children.start(ModuleChild(name, module, env, self._home.log(name), grace_s))
+            own = environment_of(name, env)
+            self._children.start(ModuleChild(name, module, own, self._home.log(name), grace_s))
         self._wait_ready()
 
     def tend(self) -> None:
@@ -151,6 +152,11 @@ _MODULES = (
     ("generate", "worker.generate", 15.0),
     ("worker", "worker", _WORKER_GRACE_S),
 )
+
+
+def environment_of(name: str, env: Mapping[str, str]) -> dict[str, str]:
+    """Leave out what opens doors of the api and is of no use to who is no api."""
+    return {key: value for key, value in env.items() if name == "api" or key != "METRICS_TOKEN"}
 
 
 def _allowed(settings: StandaloneSettings, dirs: list[str]) -> str:

@@ -21,6 +21,7 @@ from tests.standalone.processes import IS_ROOT, NOBODY, ROOT, commands, eventual
 
 ROWS = b'{"instruction": "Say hello.", "input": "", "output": "Hello!"}\n' * 3
 PRESET = "nft_a_key_that_was_chosen_beforehand"
+METRICS = "what-prometheus-sends-alone"
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +35,7 @@ def shared_home() -> Iterator[Path]:
 def service(shared_home: Path) -> Iterator[Instance]:
     """One running instance for the tests that leave it running."""
     toy = json.dumps([sys.executable, str(ROOT / "tests" / "toy_speaker.py")])
-    with running(shared_home, NEFTUNE_API_KEY=PRESET, GENERATOR=toy) as instance:
+    with running(shared_home, METRICS_TOKEN=METRICS, NEFTUNE_API_KEY=PRESET, GENERATOR=toy) as instance:
         yield instance
 
 
@@ -165,6 +166,15 @@ def test_a_setting_that_is_empty_is_not_set(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_redis_that_does_not_answer_is_told(home: Path) -> None:
     with running(home, REDIS_URL="redis://127.0.0.1:1/0") as instance:
         assert "does not answer at REDIS_URL" in instance.said()
+
+
+def test_only_the_api_knows_what_prometheus_sends(service: Instance) -> None:
+    knowing = {
+        process.pid
+        for process in of_home(service.home)
+        if process.pid != service.process.pid and METRICS in process.environ().values()
+    }
+    assert knowing == {service.child("-m api")}
 
 
 def test_temporary_files_of_processes_lie_in_the_home(service: Instance) -> None:
