@@ -36,6 +36,7 @@ th,td{padding:.25rem .7rem;border-bottom:1px solid var(--line);text-align:left;v
 overflow-wrap:normal}
 th{font-weight:600}.n{text-align:right;white-space:nowrap}
 td:not(.n),th{max-width:24rem;overflow-wrap:break-word}
+tbody th{min-width:9rem}
 figure{margin:1rem 0}figcaption{color:var(--dim);font-size:.9rem}
 figure>svg{width:100%;height:auto;max-width:46rem;display:block}
 svg text{fill:var(--dim);font-size:12px;font-family:system-ui,sans-serif}
