@@ -3,17 +3,19 @@
 Claim, lease, watch, publish and settle are the same for all of them. A new kind is an entry in ``KINDS``.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from neftune_core.report.reading import Point
 from neftune_store.artifacts import Artifact
 from neftune_store.blobs import Blobs
 from neftune_store.checkpoints import Checkpoint, CheckpointFile
 from neftune_store.claims import Claim
 from neftune_store.errors import BlobNotFound, NotFound, RecordNotFound
 from neftune_store.exports import Subject
-from worker import evaluating
+from worker import evaluating, reports
 from worker.checkpoints import Damaged, fetch_file, restore
 from worker.errors import AdapterCorrupt, SubjectGone, UnknownKind
 from worker.evaluating import Sequel, Surroundings
@@ -39,6 +41,10 @@ class Desk:
     secret: Callable[[str], str]  # opens one of the project's
 
 
+# From its record, and from the rows of its metrics, if it has any.
+Reporting = Callable[[Desk, Mapping[str, Any], Iterable[Point]], dict[str, Path]]
+
+
 @dataclass(frozen=True, slots=True)
 class Kind:
     """One kind of job, as its supervisor sees it."""
@@ -51,6 +57,7 @@ class Kind:
     sequel: Callable[[Desk], Sequel | None] = lambda _: None  # a second child, when the runner is done
     record: str | None = None  # where it lies, if the runner does not tell
     without: Callable[[Desk, str], None] = lambda _desk, _why: None  # when that one failed, and why
+    report: Reporting = lambda _desk, _record, _rows: {}  # files about what it came to, by their names
 
 
 def kind_of(claim: Claim) -> Kind:
@@ -86,6 +93,10 @@ def _training(desk: Desk, model: Path) -> list[str]:
     inputs = lay_out(desk.claim, model, desk.folder, desk.blobs, desk.check)
     restore(desk.claim.checkpoints, desk.folder / "out", desk.blobs, desk.check, desk.pass_over)
     return inputs.arguments(desk.folder / "out")
+
+
+def _reported(desk: Desk, record: Mapping[str, Any], rows: Iterable[Point]) -> dict[str, Path]:
+    return reports.of_run(desk.folder, record, rows)
 
 
 def _trained(claim: Claim) -> tuple[str, ...]:
@@ -153,6 +164,14 @@ def _around(desk: Desk) -> Surroundings:
     return Surroundings(desk.claim, desk.folder, desk.blobs, desk.check)
 
 
+def _reported_of(desk: Desk, _record: Mapping[str, Any], _rows: Iterable[Point]) -> dict[str, Path]:
+    try:
+        trained = desk.subject(ADAPTER).record
+    except RecordNotFound:  # it has not succeeded; one of its checkpoints was measured
+        trained = {"spec": desk.claim.spec}
+    return reports.of_evaluation(desk.folder, trained, desk.folder / "out" / evaluating.FOLDER)
+
+
 RECORD = f"{evaluating.FOLDER}/{evaluating.RESULTS}"
 
 
@@ -161,7 +180,9 @@ def _evaluated(_claim: Claim) -> tuple[str, ...]:
 
 
 KINDS = {
-    "train": Kind("run", _training, _trained, _steps, has_metrics=True),
+    "train": Kind("run", _training, _trained, _steps, has_metrics=True, report=_reported),
     "export": Kind("export", _exporting, _merged, _phases, has_metrics=False),
-    "evaluate": Kind("evaluate", _evaluating, _evaluated, _phases, False, _judging, RECORD, _unjudged),
+    "evaluate": Kind(
+        "evaluate", _evaluating, _evaluated, _phases, False, _judging, RECORD, _unjudged, _reported_of
+    ),
 }

@@ -22,7 +22,7 @@ from neftune_store.claims import Claim
 from neftune_store.errors import LeaseLost, SecretsOff, SecretUnknown, SecretUnreadable, StoreError
 from neftune_store.files import RESULTS
 from neftune_store.sealing import Sealer
-from worker import metrics_csv, reports
+from worker import metrics_csv
 from worker.checkpoints import Uploader
 from worker.claim import Held, Slot
 from worker.errors import Stopped, WorkerError
@@ -277,9 +277,8 @@ class Supervision:
 
     def _reports(self, folder: Path, result: Result) -> dict[str, Path]:
         """Report what the run came to."""
-        if not self._kind.has_metrics:
-            return {}
-        return reports.of_run(folder, result.record, self._writer.metric_rows())
+        rows = self._writer.metric_rows() if self._kind.has_metrics else ()
+        return self._kind.report(self._desk(folder), result.record, rows)
 
     def _kept_log(self, folder: Path) -> Result | None:
         """Store the log of a run that left nothing else; without storage its last lines have to do."""
