@@ -75,6 +75,8 @@ def test_losses_are_those_of_the_run(client: httpx.Client, job: dict[str, Any]) 
         losses = {(one["subject"], one["rows"]): one["per_token"] for one in told["results"]["loss"]}
         assert losses["checkpoint", "held_out"] == pytest.approx(final[name], abs=1e-5)
         assert losses["base", "held_out"] == pytest.approx(final["base_eval_loss"], abs=1e-5)
+        kept = {one["name"] for one in client.get(f"/jobs/{told['id']}").json()["artifacts"]}
+        assert {"report.html", "report.json"} <= kept
     step = evaluated(client, job, kinds=["loss"], checkpoint=8)
     assert step["checkpoint"] == {"of": "step", "step": 8}
     assert step["results"]["of"]["step"] == 8
