@@ -97,15 +97,16 @@ def test_a_dry_run_leaves_nothing(neftune: Neftune, file: Path, mine: httpx.Clie
     assert mine.get("/datasets").json()["items"] == mine.get("/jobs").json()["items"] == []
 
 
-def test_a_refused_spec_shows_field_code_and_hint_and_how_to_ask_again(neftune: Neftune, file: Path) -> None:
+def test_a_refused_spec_shows_field_code_and_hint_and_leaves_nothing(
+    neftune: Neftune, file: Path, mine: httpx.Client
+) -> None:
     said = neftune("submit", file, "--set", "trainign.epochs=1", "--alpha", "101")
     assert said.status == 1
     assert re.search(r"^  alpha: .*100.* \(", said.err, re.MULTILINE)
     assert re.search(r"^  trainign: .*training.* \(unknown_field\)$", said.err, re.MULTILINE)
     assert "docs/jobspec.md" in said.err
-    dataset = re.search(r"kept as (ds_\w+)", said.err)
-    assert dataset
-    assert neftune("submit", dataset[1]).status == 0
+    assert "deleted again" in said.err
+    assert mine.get("/datasets").json()["items"] == []
 
 
 def test_faults_of_rows_come_by_line(neftune: Neftune, tmp_path: Path) -> None:

@@ -141,6 +141,18 @@ def id_of(path: str, **body: Any) -> Callable[[Reader], str]:
 
 WEBHOOK = id_of("/webhooks", url="https://example.org/mine")
 KEY = id_of("/keys", name="mine", scopes=["read"])
+SWEEP_SPEC = {"alpha": [5], "seed": [1]}
+
+
+def evaluation(reader: Reader) -> str:
+    return str(reader.ask("POST", f"/jobs/{reader.ended}/evaluations", json={"kinds": ["loss"]})["id"])
+
+
+def sweep(reader: Reader) -> str:
+    job = {"model": "neftune/demo-base", "dataset": reader.rows}
+    return str(reader.ask("POST", "/sweeps", json={"job": job, **SWEEP_SPEC})["id"])
+
+
 # What an example needs of its own, because it changes or removes it.
 OWN: dict[str, dict[str, Callable[[Reader], str]]] = {
     "DELETE /datasets/{dataset_id}": {"DATASET": Reader.uploaded},
@@ -149,6 +161,15 @@ OWN: dict[str, dict[str, Callable[[Reader], str]]] = {
     "POST /jobs/{job_id}/resume": {"JOB": Reader.resting},
     "POST /jobs/{job_id}/retry": {"JOB": Reader.failed},
     "DELETE /jobs/{job_id}": {"JOB": Reader.failed},
+    "GET /evaluations/{evaluation_id}": {"EVALUATION": evaluation},
+    "POST /evaluations/{evaluation_id}/cancel": {"EVALUATION": evaluation},
+    **{
+        f"{verb} /sweeps/{{sweep_id}}{ending}": {"SWEEP": sweep}
+        for verb, ending in (
+            *(("GET", ""), ("GET", "/report")),
+            *(("POST", "/cancel"), ("POST", "/pause"), ("POST", "/resume")),
+        )
+    },
     "DELETE /webhooks/{webhook_id}": {"WEBHOOK": WEBHOOK},
     "GET /webhooks/{webhook_id}/deliveries": {"WEBHOOK": WEBHOOK},
     "POST /webhooks/{webhook_id}/test": {"WEBHOOK": WEBHOOK},
@@ -177,6 +198,10 @@ def test_the_examples_of_the_api_run(reader: Reader, example: Example) -> None:
     )
     if own.get("JOB"):
         reader.http.post(f"/jobs/{own['JOB']}/cancel")  # what goes on would keep the worker
+    if "/sweeps" in example.heading or "/evaluations" in example.heading:
+        for kind in ("sweeps", "evaluations"):
+            for one in reader.ask("GET", f"/{kind}")["items"]:
+                reader.http.post(f"/{kind}/{one['id']}/cancel")
 
 
 def test_every_own_thing_belongs_to_an_example() -> None:
