@@ -17,6 +17,7 @@ LIBRARIES = "fastapi, sqlalchemy.orm, psycopg, structlog, pydantic_settings"
 
 MEASURE = """
 import json, re, resource, sys
+sys.modules["rich"] = None  # tools of tests bring it, the api's image lacks it; structlog takes what it finds
 import {what}
 used = resource.getrusage(resource.RUSAGE_SELF)
 # Not ru_maxrss: it remembers the size of the process that forked this one.
