@@ -117,14 +117,12 @@ class SweepLedger:
 
     def _tell(self, project_id: str, sweep_id: str, intent: Intent, move: Move) -> Sweep:
         row = self._row(project_id, sweep_id, lock=True)
-        if row.intent == intent and intent == Intent.CANCEL:
-            return _sweep_of(row)
         children = self.children([_sweep_of(row)])[row.id]
         if all(child.job.status in TERMINAL for child in children):
             if row.intent == intent:
                 return _sweep_of(row)
             raise AlreadyFinished(status_of(children))
-        if row.intent == Intent.CANCEL:
+        if row.intent == Intent.CANCEL != intent:  # a job that was retried since can be cancelled too
             raise InvalidMove("The series is being cancelled; that cannot be taken back.")
         ledger = JobLedger(self._session)
         for child in children:

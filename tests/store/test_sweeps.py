@@ -1,6 +1,7 @@
 """Series in the store: all of their jobs or none, told as a whole, and halved where they wait."""
 
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -200,6 +201,21 @@ def test_a_retried_job_takes_its_place(engine: Engine) -> None:
     assert len(found) == 2
     assert claim.job_id not in found
     assert copy.sweep_id is None
+
+
+def test_a_cancelled_series_whose_job_was_retried_can_be_cancelled_again(engine: Engine) -> None:
+    sweep = make_sweep(engine, seed=[1])
+
+    def cancelled() -> Counter[str]:
+        with ledger(engine) as sweeps:
+            sweeps.cancel(sweep.project_id, sweep.id)
+        return Counter(child.job.status for child in children(engine, sweep))
+
+    assert cancelled() == {Status.CANCELLED: 2}
+    with unit_of_work(engine) as session:
+        JobLedger(session).retry(sweep.project_id, children(engine, sweep)[0].job.id)
+    assert status_of(children(engine, sweep)) == Status.RUNNING
+    assert cancelled() == {Status.CANCELLED: 2}
 
 
 def test_which_series_a_job_is_of_never_changes(engine: Engine) -> None:
