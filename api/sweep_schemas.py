@@ -24,9 +24,9 @@ class CostRead(Schema):
     seconds: float = Field(description="Of all runs, also those that were lost.")
 
     @classmethod
-    def of(cls, children: Sequence[Child]) -> Self:
+    def of(cls, sweep: Sweep, children: Sequence[Child]) -> Self:
         """Add a series up."""
-        runs, whole = sum(child.runs for child in children), float(len(children))
+        runs, whole = sum(child.runs for child in children), float(len(sweep.points))
         over = all(child.job.status in TERMINAL for child in children)
         return cls(
             runs=round(runs, 4),
@@ -67,7 +67,7 @@ class SweepRead(Schema):
             seed=list(sweep.spec["seed"]),
             job=_common(sweep.spec["job"]),
             jobs=counts,
-            cost=CostRead.of(children),
+            cost=CostRead.of(sweep, children),
             created_at=sweep.created_at,
             **more,
         )

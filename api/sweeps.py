@@ -82,7 +82,7 @@ async def get_sweep(request: Request, who: Reader, sweep_id: SweepId) -> SweepDe
         return sweep, ledger.children([sweep])[sweep.id]
 
     sweep, children = await request.app.state.database.ask(asked)
-    return SweepDetail.whole(sweep, children, await request.app.state.verdicts.of(children))
+    return SweepDetail.whole(sweep, children, await request.app.state.verdicts.of(sweep, children))
 
 
 @router.post(

@@ -19,7 +19,7 @@ from neftune_store.artifacts import Artifact
 from neftune_store.blobs import Blobs
 from neftune_store.errors import BlobNotFound
 from neftune_store.lifecycle import TERMINAL
-from neftune_store.sweep import Child
+from neftune_store.sweep import Child, Sweep
 from neftune_store.sweeps import artifacts_named
 
 if TYPE_CHECKING:  # numpy comes with it
@@ -28,7 +28,7 @@ if TYPE_CHECKING:  # numpy comes with it
 _KEPT = 64  # verdicts
 
 log = structlog.get_logger()
-_Key = tuple[tuple[str, str, str | None], ...]
+_Key = tuple[str, tuple[tuple[str, str, str | None], ...]]
 
 
 class Verdicts:
@@ -39,31 +39,37 @@ class Verdicts:
         self._known: OrderedDict[_Key, Verdict] = OrderedDict()
         self._one = anyio.Semaphore(1)  # arithmetic, of which one at a time is enough
 
-    async def of(self, children: Sequence[Child]) -> "Verdict":
-        """Judge a series by the latest jobs of its points."""
+    async def of(self, sweep: Sweep, children: Sequence[Child]) -> "Verdict":
+        """Judge a series by the latest jobs of its points; one that was deleted counts as asked for."""
         ids = [child.job.id for child in children]
 
         def asked(tx: Session) -> dict[str, Artifact]:
             return artifacts_named(tx, NAME, ids)
 
         found = await self._database.ask(asked)
-        key = tuple(
-            (one.job.id, one.job.status, found[one.job.id].sha256 if one.job.id in found else None)
-            for one in children
+        key = (
+            sweep.id,
+            tuple(
+                (one.job.id, one.job.status, found[one.job.id].sha256 if one.job.id in found else None)
+                for one in children
+            ),
         )
         async with self._one:
             if key not in self._known:
-                self._known[key] = await anyio.to_thread.run_sync(self._judged, children, found)
+                self._known[key] = await anyio.to_thread.run_sync(self._judged, sweep, children, found)
             self._known.move_to_end(key)
             while len(self._known) > _KEPT:
                 self._known.popitem(last=False)
             return self._known[key]
 
-    def _judged(self, children: Sequence[Child], found: dict[str, Artifact]) -> "Verdict":
+    def _judged(self, sweep: Sweep, children: Sequence[Child], found: dict[str, Artifact]) -> "Verdict":
         from neftune_core.verdict import Result, judge  # noqa: PLC0415 - as above
 
+        left = {(child.alpha, child.seed) for child in children}
+        deleted = [Result(*point, ended=True) for point in sweep.points if point not in left]
         return judge(
-            [
+            deleted
+            + [
                 Result(
                     child.alpha,
                     child.seed,

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import product
 from typing import Any
 
 from neftune_store.job import Job
@@ -25,6 +26,11 @@ class Sweep:
     rungs: Sequence[Mapping[str, Any]]  # of halving: where, which alphas went on, which were stopped
     intent: Intent
     created_at: datetime
+
+    @property
+    def points(self) -> Sequence[tuple[float, int]]:
+        """Give each alpha and seed that was asked for, also where the job has been deleted since."""
+        return tuple(product(self.spec["alpha"], self.spec["seed"]))
 
     @property
     def strategy(self) -> str:

@@ -5,10 +5,10 @@ from typing import Any
 
 from neftune_core.report.caveats import caveat, codes_of_held_out, of_evaluations, unusual
 from neftune_core.report.document import Caveat
-from neftune_core.report.reading import Run, entries, number, text
+from neftune_core.report.reading import Run, at, entries, number, text
 
 WORDS = {
-    "runs_missing": "Some runs did not come to their end; their pairs are missing.",
+    "runs_missing": "Some runs did not come to their end, or were deleted; their pairs are missing.",
     "halved": "Alphas that lost were stopped early: their figures are of where they stopped, and they are "
     "not judged.",
     "control_overtrained": "The runs without noise were best before their end: they have trained for too "
@@ -39,7 +39,8 @@ def of_series(told: Mapping[str, Any], runs: Sequence[Run], differing: Sequence[
 def _codes(told: Mapping[str, Any], runs: Sequence[Run]) -> Iterator[str]:
     results = entries(told, "results")
     halved = [line for line in results if text(line, "cancel_reason") == "halving"]
-    if any(text(line, "status") in _FAILED for line in results if line not in halved):
+    failed = any(text(line, "status") in _FAILED for line in results if line not in halved)
+    if failed or len(results) < _many(told, "alpha") * _many(told, "seed"):  # others were deleted
         yield "runs_missing"
     if halved:
         yield "halved"
@@ -56,6 +57,11 @@ def _codes(told: Mapping[str, Any], runs: Sequence[Run]) -> Iterator[str]:
             yield "evaluations_incomplete"
     if len({one.results.of.checkpoint for run in evaluated for one in run.evaluations}) > 1:
         yield "checkpoints_mixed"
+
+
+def _many(told: Mapping[str, Any], name: str) -> int:
+    found = at(told, name)
+    return len(found) if isinstance(found, list | tuple) else 0
 
 
 def _overtrained(line: Mapping[str, Any]) -> bool:

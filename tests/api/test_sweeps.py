@@ -136,6 +136,22 @@ def test_two_seeds_tell_points_and_no_more(service: Service, client: httpx.Clien
     assert verdict["alphas"][0]["to_last"]["interval"] is None
 
 
+def test_runs_that_were_deleted_still_count_as_asked_for(service: Service, client: httpx.Client) -> None:
+    sweep = submitted(client, alpha=[5, 10, 15, 20])
+    all_succeed(service, client, sweep, {0: 4.5, 5: 4.4, 10: 4.48, 15: 4.49, 20: 4.5})
+    before = shown(client, sweep)
+    for line in before["results"]:
+        if line["alpha"] > 5:
+            assert client.delete(f"/jobs/{line['job']}").status_code == 204
+    told = shown(client, sweep)
+    assert len(told["results"]) == 6
+    assert (told["cost"]["grid_runs"], before["cost"]["grid_runs"]) == (15, 15)
+    five, *others = told["verdict"]["alphas"]
+    assert [(line["alpha"], line["to_last"]) for line in others] == [(10, None), (15, None), (20, None)]
+    # Four questions were asked of the runs, whichever are still shown
+    assert five["p_adjusted"] == pytest.approx(4 * max(five["to_last"]["p"], five["to_best"]["p"]))
+
+
 def test_a_file_that_is_no_such_file_counts_for_nothing(service: Service, client: httpx.Client) -> None:
     sweep = submitted(client, alpha=[5], seed=[1])
     for job in shown(client, sweep)["results"]:

@@ -263,7 +263,11 @@ def test_a_series_alone_has_no_caveat():
     ],
 )
 def test_results_have_the_caveats_that_apply(results, added):
-    assert codes(sweep(results)) == added
+    assert codes(sweep(results, seed=[1])) == added
+
+
+def test_runs_that_were_deleted_are_missing():
+    assert codes(sweep([line(0.0, 1), line(5.0, 1)], seed=[1, 2])) == {"runs_missing"}
 
 
 def test_error_that_comes_from_rows_is_told():
