@@ -11,7 +11,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Self
 
 from neftune_core.evaluate.judge.endpoint import Endpoint, Then, Unanswered
 from neftune_core.evaluate.judge.question import share_of_first
@@ -32,6 +32,10 @@ class Patience:
     longest_wait: float = 30.0
     give_up: float = 180.0  # seconds from the first of failures with nothing that went well between
     limit: float | None = None  # seconds for all of it
+
+    def after(self, seconds: float) -> Self:
+        """Give what is left of it after so long."""
+        return self if self.limit is None else replace(self, limit=max(0.0, self.limit - seconds))
 
     def wait(self, tries: int) -> float:
         """Give how long to wait after so many failures, in seconds."""

@@ -6,8 +6,9 @@ process that knows no key; this one knows no model.
 """
 
 import argparse
+import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -71,10 +72,14 @@ def _judge(asked: argparse.Namespace, reporter: Reporter, stop: StopSignal) -> i
     reporter.event("judge.estimated", totals)
     saving = Saving(asked.folder.parent, asked.known or asked.folder / ANSWERS, reporter)
     found: list[JudgeOf] = []
+    ended, begun = None, time.monotonic()
     missing = [] if sides else [Missing(what="judge", why="There are no answers to judge.")]
     for one, pairs, ours in sides:
         what = f"judge/{one.subject}" + ("" if one.variant == "plain" else f"/{one.variant}")
-        judged = judge_pairs(pairs, judge, known, stop, _saved(saving, hearing(reporter, what)))
+        hear = _saved(saving, hearing(reporter, what))
+        left = replace(judge, patience=judge.patience.after(time.monotonic() - begun))
+        judged = judge_pairs(pairs, left, known, stop, hear, ended=ended)
+        ended = judged.heard.ended
         if stop.requested():
             saving.now()
             return messages.EXIT_STOPPED

@@ -153,14 +153,19 @@ def estimate(pairs: Sequence[Pair], judge: Judge, remembered: Remembered) -> Est
     return estimated(judge.spec, unknown, len(asked))
 
 
-def judge_pairs(
+def judge_pairs(  # noqa: PLR0913 - what is judged, by whom, and who may end it
     pairs: Sequence[Pair],
     judge: Judge,
     remembered: Remembered,
     stop: StopSignal | None = None,
     told: Callable[[int, int], None] = lambda _done, _all: None,
+    *,
+    ended: str | None = None,
 ) -> Judged:
-    """Judge; ``told`` hears how many questions are answered, and of how many."""
+    """Judge; ``told`` hears how many questions are answered, and of how many.
+
+    ``ended``: why this judge is asked nothing any more, since others were judged.
+    """
     asked = _asked(pairs, judge)
     known = {key: found for key in asked if (found := remembered.get(key)) is not None}
     unknown = {key: question for key, question in asked.items() if key not in known}
@@ -171,7 +176,11 @@ def judge_pairs(
         told(len(known), len(asked))
 
     told(len(known), len(asked))
-    heard = ask_all(list(unknown.values()), judge.endpoint, judge.patience, stop or _NeverStop(), hear)
+    heard = (
+        Heard(missing=dict.fromkeys(unknown, ended), ended=ended)
+        if ended is not None
+        else ask_all(list(unknown.values()), judge.endpoint, judge.patience, stop or _NeverStop(), hear)
+    )
     shares: list[tuple[float | None, float | None]] = []
     why: list[str | None] = []
     for pair in pairs:

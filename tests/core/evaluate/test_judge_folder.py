@@ -6,6 +6,7 @@ import pytest
 
 from neftune_core.__main__ import main
 from neftune_core.evaluate.judge.alpaca_eval import read_annotations, write_json
+from neftune_core.evaluate.judge.asking import Patience
 from neftune_core.evaluate.results import AnswersOf, Missing, Of, Results, written
 from neftune_core.evaluate.spec import EvaluationSpec
 from tests.core.evaluate.judges import judging, longer
@@ -98,6 +99,22 @@ def test_each_way_of_answering_is_judged_against_the_base(evaluated):
     assert len(read_annotations(folder / results.judge[1].file)) == 6
     assert (again.files, again.missing) == (results.files, results.missing)
     assert [one.cost.cached for one in again.judge] == [12, 12]
+
+
+def test_an_endpoint_that_is_out_of_the_question_for_one_is_for_all(evaluated):
+    with judging(longer, trouble=lambda _number: (401, b"", {})) as server:
+        results = judged(evaluated(endpoint=server.url, concurrency=1))
+        assert len(server.calls) == 1
+    assert [(one.pairs, one.judged) for one in results.judge] == [(6, 0), (6, 0)]
+    told = [one for one in results.missing if one.what.startswith("judge/")]
+    assert [one.what for one in told] == ["judge/checkpoint", "judge/checkpoint/long_prompt"]
+    assert all("it refused the key (401 or 403)" in one.why for one in told)
+
+
+def test_the_time_for_judging_is_that_of_all_who_are_judged():
+    assert Patience(limit=60.0).after(20.0).limit == 40.0
+    assert Patience(limit=60.0).after(80.0).limit == 0.0
+    assert Patience().after(20.0).limit is None
 
 
 def test_rows_are_the_other_side_too(evaluated, tmp_path):
