@@ -269,7 +269,7 @@ def _errors(error: Exception) -> list[dict[str, Any]]:
         case ModelError():
             return [{"loc": ["model"], "code": error.code, "msg": str(error)}]
         case SecretUnknown():
-            return [{"loc": ["hub_token", "secret"], "code": error.code, "msg": str(error)}]
+            return [{"loc": list(error.place), "code": error.code, "msg": str(error)}]
         case CoreError():
             return [
                 {"line": fault.line, "code": fault.code, "msg": fault.msg, "path": fault.path}

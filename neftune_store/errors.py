@@ -56,6 +56,7 @@ A foreign id and an unknown id raise the same error with the same message: whoev
 about other projects. No HTTP status here; the api maps codes at its edge.
 """
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 
@@ -367,11 +368,12 @@ class TooManyOpenUploads(StoreError):
 
 
 class SecretUnknown(StoreError):
-    """A spec names a secret that the project does not have."""
+    """A spec names a secret, at this place, that the project does not have."""
 
     code = "secret_unknown"
 
-    def __init__(self) -> None:
+    def __init__(self, place: Sequence[str] = ("hub_token", "secret")) -> None:
+        self.place = place
         super().__init__("The project has no secret of this name; put it under /secrets first.")
 
 

@@ -83,7 +83,7 @@ def rehearse_evaluation(session: Session, question: Question) -> list[Input]:
     inputs = list(_inputs(session, question))
     judge = question.spec.judge
     if judge is not None and judge.key is not None:
-        check_known(session, question.about.project_id, judge.key.secret)
+        check_known(session, question.about.project_id, judge.key.secret, ("judge", "key", "secret"))
     return inputs
 
 

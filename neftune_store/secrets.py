@@ -78,11 +78,13 @@ class SecretLedger:
             raise TooManySecrets(MOST)
 
 
-def check_known(session: Session, project_id: str, name: str) -> None:
-    """Raise :class:`SecretUnknown` unless the project has a secret of this name."""
+def check_known(
+    session: Session, project_id: str, name: str, place: Sequence[str] = ("hub_token", "secret")
+) -> None:
+    """Raise :class:`SecretUnknown` unless the project has a secret of this name, which stands there."""
     found = select(SecretRow.name).where(SecretRow.project_id == project_id, SecretRow.name == name)
     if session.scalar(found) is None:
-        raise SecretUnknown
+        raise SecretUnknown(place)
 
 
 def seal_anew(session: Session, sealer: Sealer) -> int:

@@ -230,10 +230,9 @@ def test_all_that_is_named_has_to_be_the_projects_own(
     told = asked(client, job)
     assert stranger.get(f"/evaluations/{told['id']}").status_code == 404
     assert stranger.get("/evaluations", params={"job": job["id"]}).status_code == 404
-    assert code(ask(client, job, {"kinds": ["judge"], "judge": {**JUDGE, "key": {"secret": "none"}}})) == (
-        422,
-        "secret_unknown",
-    )
+    keyless = ask(client, job, {"kinds": ["judge"], "judge": {**JUDGE, "key": {"secret": "none"}}})
+    assert code(keyless) == (422, "secret_unknown")
+    assert keyless.json()["errors"][0]["loc"] == ["judge", "key", "secret"]
 
 
 def test_two_runs_are_compared_on_one_base(service: Service, client: httpx.Client) -> None:
