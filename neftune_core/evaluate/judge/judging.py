@@ -14,6 +14,7 @@ from neftune_core.evaluate.judge.alpaca_eval import Annotation, Pair
 from neftune_core.evaluate.judge.asking import Heard, Patience, Question, ask_all
 from neftune_core.evaluate.judge.cost import Estimate, estimated, spent
 from neftune_core.evaluate.judge.endpoint import Endpoint
+from neftune_core.evaluate.judge.length_control import SIDE
 from neftune_core.evaluate.judge.preferences import controlled, counts, position, win_rate
 from neftune_core.evaluate.judge.question import messages
 from neftune_core.evaluate.judge.remembered import Known, Remembered, key_of
@@ -100,14 +101,16 @@ class Judged:
         self, against: str, file: str, subject: Subject = "checkpoint", variant: Variant = "plain"
     ) -> JudgeOf:
         """Give the figures."""
-        known = [(pair, win) for pair, win in zip(self.pairs, self.wins(), strict=True) if win is not None]
-        wins = [win for _, win in known]
-        told = counts(wins)
         both = [
             (one, other)
             for pair, (one, other) in zip(self.pairs, self.shares, strict=True)
             if one is not None and other is not None and pair.ours != pair.theirs
         ]
+        known = [(pair, win) for pair, win in zip(self.pairs, self.wins(), strict=True) if win is not None]
+        if not both and any(pair.ours != pair.theirs for pair in self.pairs):
+            known = []  # equal texts are draws, but of a judge that said nothing they are no figure
+        wins = [win for _, win in known]
+        told = counts(wins)
         return JudgeOf(
             subject=subject,
             variant=variant,
@@ -136,7 +139,7 @@ class Judged:
         ]
         known = [pair.longer for pair, win in zip(self.pairs, self.wins(), strict=True) if win is not None]
         if known and controlled([0.5] * len(known), known) is None:
-            why = "One side's answers are nearly always the longer ones; length cannot be told from quality."
+            why = f"Fewer than {SIDE} answers of one side are as long as the other's, or longer."
             told.append(Missing(what=f"{what}/length_controlled", why=why))
         return told
 

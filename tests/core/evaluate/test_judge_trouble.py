@@ -140,6 +140,15 @@ def test_a_judge_that_is_down_is_given_up_and_told():
     )
 
 
+def test_draws_that_nobody_was_asked_about_are_no_win_rate_of_a_judge_that_is_down():
+    same = [Pair(f"Same {number}", "equal", "equal") for number in range(6)]
+    silent = judged_by(judge_at(nowhere(), attempts=1), PAIRS + same).result("base", "file")
+    assert (silent.pairs, silent.judged, silent.ties, silent.win_rate) == (18, 0, 0, None)
+    # But of answers that are all the same it is true
+    drawn = judged_by(judge_at(nowhere()), same).result("base", "file")
+    assert (drawn.judged, drawn.ties, drawn.win_rate.percent) == (6, 6, 50.0)
+
+
 def test_a_judge_that_talks_nonsense_is_given_up_before_it_costs_much():
     pairs = [Pair(f"Question {number}", "longer", "short") for number in range(400)]
     with judging(longer, lambda _number: "As an AI I can't.") as server:
