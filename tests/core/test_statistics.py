@@ -96,6 +96,16 @@ def test_rows_that_all_seeds_share_widen_the_interval() -> None:
     assert shared[5.0].error > own[5.0].error
 
 
+def test_few_rows_that_all_seeds_share_are_as_unsure_as_few_seeds() -> None:
+    changes, tokens = np.array([-30.0, -10.0, -20.0]), np.full(3, 10.0)
+    found = differences({5.0: [Pair(seed, "the same", changes, tokens) for seed in range(3)]})[5.0]
+    assert found.seed_error == 0
+    assert found.error == found.row_error
+    # Three rows have two degrees of freedom
+    reach = quantile(0.975, 2) * (found.error or 0)
+    assert found.interval == pytest.approx((-2 - reach, -2 + reach))
+
+
 def test_the_same_series_gives_the_same_numbers() -> None:
     pairs = {5.0: [pair(seed, seed / 7 - 1, "the same", 9) for seed in range(3)]}
     assert differences(pairs) == differences(pairs)

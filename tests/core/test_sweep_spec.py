@@ -29,6 +29,12 @@ def test_a_job_of_it_is_the_job_with_its_alpha_and_seed() -> None:
 def test_the_control_is_added_once() -> None:
     assert SweepSpec.model_validate({"job": JOB, "alpha": [5, 0]}).alpha == (0.0, 5.0)
     assert SweepSpec.model_validate({"job": JOB, "alpha": [5]}).alpha == (0.0, 5.0)
+    assert SweepSpec.model_validate({"job": JOB, "alpha": [10, 2.5, 5]}).alpha == (0.0, 2.5, 5.0, 10.0)
+
+
+def test_a_hundred_jobs_are_not_too_many() -> None:
+    asked = {"job": JOB, "alpha": [1.0 * n for n in range(1, 20)], "seed": list(range(5))}
+    assert len(SweepSpec.model_validate(asked).points()) == 100
 
 
 @pytest.mark.parametrize(

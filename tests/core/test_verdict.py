@@ -1,6 +1,6 @@
 """The verdict: one small story for each answer it can give."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pytest
@@ -68,6 +68,35 @@ def test_a_difference_within_the_noise_is_inconclusive() -> None:
     found = judge(series({0.0: 4.5, 5.0: 4.49}, spread=0.1))
     assert (found.outcome, found.reasons) == (Outcome.INCONCLUSIVE, (Reason.NO_CLEAR_DIFFERENCE,))
     assert found.recommended_alpha is found.interval is None
+
+
+def of(runs: Mapping[float, Sequence[float]]) -> list[Result]:
+    """Runs with these losses, one for each seed."""
+    return [
+        Result(alpha, seed, True, losses(loss, rows=f"of seed {seed}"))
+        for alpha, found in runs.items()
+        for seed, loss in enumerate(found)
+    ]
+
+
+def test_an_alpha_whose_interval_holds_zero_is_not_recommended() -> None:
+    # Given a p-value of 0.037, from one side, of the only question
+    found = judge(of({0.0: [10, 10, 10], 5.0: [7, 9, 8]}))
+    assert found.alphas[0].p_adjusted == pytest.approx(0.037, abs=1e-3)
+    assert (found.outcome, found.reasons) == (Outcome.INCONCLUSIVE, (Reason.NO_CLEAR_DIFFERENCE,))
+
+
+def test_all_alphas_are_worse_only_if_they_are_with_all_of_them_counted() -> None:
+    found = judge(of({0.0: [10, 10, 10], 5.0: [10.4, 11.4, 12.4], 10.0: [10.4, 11.4, 12.4]}))
+    assert all(0.95 < ((line.to_last and line.to_last.p) or 0) < 0.975 for line in found.alphas)
+    assert found.reasons == (Reason.NO_CLEAR_DIFFERENCE,)
+
+
+def test_an_alpha_that_lacks_a_run_keeps_nobody_else_from_being_recommended() -> None:
+    runs = of({0.0: [4.5, 4.51, 4.49], 5.0: [4.2, 4.22, 4.18], 10.0: [4.3, 4.3]})
+    found = judge([*runs, Result(10.0, 2, True)])
+    assert found.recommended_alpha == 5.0
+    assert found.alphas[1].p_adjusted is None
 
 
 def test_noise_that_surely_harms_is_told_as_that() -> None:

@@ -165,6 +165,24 @@ def test_a_judge_that_rejects_everything_is_not_asked_for_ever():
     assert told(judged) == [("judge", f"12 of 12 pairs: {WHY['rejected']}.")]
 
 
+def test_a_judge_that_rejects_many_but_has_answered_is_asked_on():
+    reject = lambda number: (400, b"", {}) if 3 <= number <= 14 else ""  # noqa: E731 - one line
+    with judging(longer, reject) as server:
+        judged_by(judge_at(server.url, concurrency=1))
+        assert len(server.calls) == 24
+
+
+def test_patience_begins_anew_with_each_answer():
+    def slow(first, second):
+        time.sleep(0.005)  # so that patience would be over, were it counted from the first failure
+        return longer(first, second)
+
+    fail = lambda number: (500, b"", {}) if number in {1, 20} else ""  # noqa: E731 - one line
+    with judging(slow, fail) as server:
+        judged = judged_by(judge_at(server.url, concurrency=1, patience={"give_up": 0.05}))
+    assert None not in judged.wins()
+
+
 def test_a_judge_that_thinks_for_ever_costs_only_what_it_did_not_answer():
     let_go = threading.Event()
 

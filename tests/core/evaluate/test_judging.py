@@ -77,6 +77,7 @@ def test_a_second_run_asks_nobody(tmp_path):
     assert (calls, len(server.calls)) == (40, 40)
     assert (before.calls, after.calls, after.cached, after.price) == (40, 0, 40, 0)
     assert (first.cost.calls, second.cost.calls, second.cost.cached) == (40, 0, 40)
+    assert (first.cost.prompt_tokens, first.cost.completion_tokens) == (4000, 40)
     assert second.model_copy(update={"cost": first.cost}) == first
 
 
@@ -87,3 +88,9 @@ def test_the_same_text_twice_is_a_tie_that_nobody_is_asked_about():
         )
     assert len(server.calls) == 2
     assert (result.wins, result.ties, result.position.first_percent) == (1, 1, 50.0)
+
+
+def test_a_draw_that_nobody_was_asked_about_says_nothing_of_the_judges_place():
+    with judging(first_always) as server:
+        result, _ = result_of([Pair("Who?", "same", "same"), Pair("Who?", "a", "b")], judge_at(server.url))
+    assert result.position.first_percent == 100.0
