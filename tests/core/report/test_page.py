@@ -8,6 +8,7 @@ import pytest
 
 from neftune_core.report.document import encoded
 from neftune_core.report.files import write
+from neftune_core.report.markup import tag
 from neftune_core.report.page import page
 from neftune_core.report.run import report_of
 from neftune_core.report.style import SHEET
@@ -123,6 +124,12 @@ def _harmless(evaluation):
         "answers-prompts-base-plain.json": made.answers("b", prompts=["p"]),
     }
     return type(evaluation)(evaluation.results, files.get)
+
+
+def test_a_title_cannot_leave_the_attribute_it_stands_in():
+    payload = '"><img src=x onerror=alert(1)>'
+    (element,) = Shown(str(tag("div", "text", aria_label=payload, class_="'"))).elements
+    assert element == ("div", {"aria-label": payload, "class": "'"})
 
 
 def test_a_page_can_be_written_whatever_it_holds():

@@ -210,6 +210,12 @@ def test_a_difference_is_of_the_seeds_that_have_their_control_alone():
     assert (rows[5.0]["difference"], rows[5.0]["pairs"], rows[5.0]["seeds"]) == (5 / 64, 1, 2)
 
 
+def test_an_alpha_none_of_whose_controls_was_evaluated_has_no_difference():
+    some = {job: run for job, run in runs().items() if run.alpha > 0}
+    rows = block(report_of(Series(sweep(), some)), "evaluations", "table").rows
+    assert {(row["alpha"], row["difference"], row["pairs"]) for row in rows} == {(5.0, None, 0)}
+
+
 def test_histograms_lay_the_alphas_over_one_another_with_all_seeds(report):
     chart = block(report, "losses", "histogram")
     assert [(one.name, sum(one.counts)) for one in chart.series] == [("alpha 0", 6), ("alpha 5", 6)]
