@@ -15,6 +15,7 @@ NAME = "eval_losses.json"
 FORMAT = 1
 MOST = 10_000  # groups
 MAX_BYTES = 4 << 20  # of a file that is read back
+_LARGEST = 1e60  # of what 32 bits hold no sum comes near; beyond, a variance's square would overflow
 
 
 class NotEvalLosses(ValueError):
@@ -87,6 +88,6 @@ def _measurement(told: Any, groups: int) -> Measurement | None:
     if told is None:
         return None
     losses = [float(each) for each in told["losses"]]
-    if len(losses) != groups or not all(abs(each) < 1e300 for each in losses):  # a NaN is not below either
+    if len(losses) != groups or not all(abs(each) < _LARGEST for each in losses):  # a NaN is not below either
         raise ValueError
     return Measurement(int(told["step"]), losses)

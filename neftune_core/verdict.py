@@ -115,12 +115,17 @@ def _pairs(results: Iterable[Result], asked: Sequence[float], *, best: bool) -> 
     pairs: dict[float, list[Pair]] = {alpha: [] for alpha in asked}
     for (alpha, seed), losses in sorted(by_point.items(), key=lambda item: item[0]):
         control = by_point.get((CONTROL, seed))
-        if alpha == CONTROL or control is None or control.rows != losses.rows:
+        if alpha == CONTROL or control is None or not _of_same_rows(control, losses):
             continue
         mine, other = losses.last, control.best if best else control.last
         if mine is not None and other is not None:
             pairs[alpha].append(_pair(seed, losses, mine, other))
     return pairs
+
+
+def _of_same_rows(one: EvalLosses, other: EvalLosses) -> bool:
+    """Tell whether both were measured on the same; what a runner wrote may belie its own name."""
+    return (one.rows, list(one.tokens)) == (other.rows, list(other.tokens))
 
 
 def _pair(seed: int, losses: EvalLosses, mine: Measurement, other: Measurement) -> Pair:

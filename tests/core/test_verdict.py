@@ -123,6 +123,19 @@ def test_a_run_is_held_only_against_a_control_on_the_same_rows() -> None:
     assert found.outcome is Outcome.INCONCLUSIVE
 
 
+def test_a_file_that_belies_the_name_of_its_rows_is_no_pair() -> None:
+    # Given a runner's file that names the control's rows and has fewer of them
+    short = EvalLosses("of seed 0", 1, [TOKENS], Measurement(30, [1.0]), Measurement(9, [1.0]))
+    runs = [one for one in series({0.0: 4.5, 5.0: 4.2}) if (one.alpha, one.seed) != (5.0, 0)]
+    assert judge([*runs, Result(5.0, 0, True, short)]).reasons == (Reason.TOO_FEW_SEEDS,)
+
+
+def test_losses_beyond_all_reason_are_no_fault_of_the_verdict() -> None:
+    written = encoded(losses(1e200))
+    with pytest.raises(NotEvalLosses):
+        decoded(written)
+
+
 def test_a_seed_whose_control_failed_counts_for_nothing() -> None:
     runs = series({0.0: 4.5, 5.0: 4.2})
     runs[0] = Result(0.0, 0, True)
