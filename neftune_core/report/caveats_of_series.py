@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from neftune_core.evaluate.spec import EvaluationSpec
 from neftune_core.report.caveats import caveat, codes_of_held_out, of_evaluations, unusual
 from neftune_core.report.document import Caveat
 from neftune_core.report.reading import Run, at, entries, number, text
@@ -17,6 +18,8 @@ WORDS = {
     "more held-out rows would.",
     "evaluations_incomplete": "Not all runs were evaluated; means of evaluations are over those that were.",
     "checkpoints_mixed": "Evaluations are of different checkpoints; compare those of the same one.",
+    "evaluations_differ": "Runs were not evaluated in the same way: a mean or difference may be over what "
+    "cannot be compared.",
     "only_losses_judged": "The verdict is on held-out loss alone. Other differences are shown without a "
     "test: among many, some are large by chance.",
 }
@@ -57,6 +60,13 @@ def _codes(told: Mapping[str, Any], runs: Sequence[Run]) -> Iterator[str]:
             yield "evaluations_incomplete"
     if len({one.results.of.checkpoint for run in evaluated for one in run.evaluations}) > 1:
         yield "checkpoints_mixed"
+    if len({frozenset(_asked(one.spec) for one in run.evaluations) for run in evaluated}) > 1:
+        yield "evaluations_differ"
+
+
+def _asked(spec: EvaluationSpec) -> str:
+    """Give what decides how something was measured; its checkpoint has a caveat of its own."""
+    return spec.model_dump_json(exclude={"name": True, "checkpoint": True, "judge": {"run"}})
 
 
 def _many(told: Mapping[str, Any], name: str) -> int:

@@ -291,6 +291,24 @@ def test_runs_that_are_at_hand_have_their_caveats_too():
     other = made.evaluation(of={"checkpoint": "best"})
     mixed = {**clean, "job_0_1": made.run(alpha=0.0, seed=1, evaluations=[other])}
     assert "checkpoints_mixed" in codes(sweep(), mixed)
+
+
+@pytest.mark.parametrize(
+    ("spec", "differs"),
+    [
+        ({"prompts": {"dataset": "ds_other"}}, True),
+        ({"generation": {"max_new_tokens": 8}}, True),
+        ({"name": "the first of them", "checkpoint": "best"}, False),
+    ],
+)
+def test_means_over_what_was_measured_in_different_ways_say_so(spec, differs):
+    kinds = ("loss", "overlap", "diversity")
+    other = made.run(alpha=0.0, seed=1, evaluations=[made.evaluation(kinds=kinds, spec=spec)])
+    assert ("evaluations_differ" in codes(sweep(), {**runs(), "job_0_1": other})) is differs
+
+
+def test_a_judge_that_is_biased_is_so_in_a_series_too():
+    clean = runs()
     biased = made.judged(position={"first_percent": 80, "standard_error": 1, "biased": True, "disagreed": 9})
     judged = {**clean, "job_0_1": made.run(alpha=0.0, seed=1, evaluations=[made.evaluation(judge=[biased])])}
     assert "judge_position_biased" in codes(sweep(), judged)
