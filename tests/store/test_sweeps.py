@@ -187,6 +187,17 @@ def test_a_series_rests_goes_on_and_ends_as_a_whole(engine: Engine) -> None:
         sweeps.resume(sweep.project_id, sweep.id)
 
 
+def test_a_series_rests_although_one_of_its_jobs_is_being_cancelled(engine: Engine) -> None:
+    sweep = make_sweep(engine)
+    claim = make_claim(engine)
+    with unit_of_work(engine) as session:
+        JobLedger(session).cancel(sweep.project_id, claim.job_id)
+    with ledger(engine) as sweeps:
+        sweeps.pause(sweep.project_id, sweep.id)
+    intents = Counter(child.job.intent for child in children(engine, sweep))
+    assert intents == {Intent.CANCEL: 1, Intent.PAUSE: 3}
+
+
 def test_a_retried_job_takes_its_place(engine: Engine) -> None:
     sweep = make_sweep(engine, seed=[1])
     claim = make_claim(engine)
@@ -312,6 +323,28 @@ def test_a_job_is_held_where_its_held_out_rows_are_measured_and_not_before(engin
     with unit_of_work(engine) as session:
         events = events_after(session, sweep.project_id, claim.job_id)
     assert (events[-1].name, events[-1].data["reason"]) == ("job.pause_requested", "halving")
+
+
+def test_a_job_at_its_end_has_nothing_left_to_hold(engine: Engine) -> None:
+    sweep = make_sweep(engine, alpha=[5.0, 10.0], seed=[1], strategy="halving")
+    make_claim(engine)  # the control
+    claim = make_claim(engine)
+    tell(engine, claim, STEPS, 4.1)
+    held = next(child.job for child in children(engine, sweep) if child.job.id == claim.job_id)
+    assert (held.intent, held.held_step) == (Intent.RUN, STEPS)
+
+
+def test_a_job_that_was_cancelled_while_it_waited_is_not_weighed(engine: Engine) -> None:
+    sweep = halved(engine)
+    run_to(engine, LOSSES, 5)
+    gone = next(child.job for child in children(engine, sweep) if (child.alpha, child.seed) == (10.0, 1))
+    with unit_of_work(engine) as session:
+        JobLedger(session).cancel(sweep.project_id, gone.id)
+    look(engine)
+    with ledger(engine) as sweeps:
+        (rung,) = sweeps.get(sweep.project_id, sweep.id).rungs
+    weighed = {(line["alpha"], line["seed"]) for line in rung["losses"]}
+    assert weighed == {(alpha, seed) for alpha in (5.0, 10.0, 15.0, 20.0) for seed in (1, 2)} - {(10.0, 1)}
 
 
 def test_one_alpha_alone_waits_for_nobody(engine: Engine) -> None:
