@@ -4,7 +4,7 @@ A job of the same table, claim, lease and settling. Its spec is that of the job 
 stands in its options, and all that it reads is named and held when it is asked for.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,10 +88,26 @@ def rehearse_evaluation(session: Session, question: Question) -> list[Input]:
 
 
 def retry_evaluation(
-    session: Session, row: JobRow, *, idempotency_key: str | None, queue_limit: int
+    session: Session,
+    row: JobRow,
+    hold: Callable[[str], object],
+    *,
+    idempotency_key: str | None,
+    queue_limit: int,
 ) -> tuple[Job, bool]:
-    """Ask again for what an ended evaluation was asked; it goes on where that one was saved."""
+    """Ask again for what an ended evaluation was asked; it goes on where that one was saved.
+
+    ``hold`` locks a job whose weights are read, so that it is not deleted meanwhile, or refuses.
+    """
+    origin = Origin(retry_of=row.id, kind=KIND, of_job=row.of_job, options=row.options)
+    spec = JobSpec.model_validate(row.spec)
+    if idempotency_key is not None:
+        known = known_by_key(session, row.project_id, idempotency_key, spec, origin)
+        if known is not None:
+            return known, False
     inputs = inputs_of(session, row.id)
+    for job_id in sorted({one.weights.job_id for one in inputs if one.weights is not None}):
+        hold(job_id)
     datasets = DatasetLedger(session)
     for one in inputs:
         if one.dataset is not None:
@@ -99,9 +115,9 @@ def retry_evaluation(
     job, new = submit(
         session,
         row.project_id,
-        JobSpec.model_validate(row.spec),
+        spec,
         idempotency_key=idempotency_key,
-        origin=Origin(retry_of=row.id, kind=KIND, of_job=row.of_job, options=row.options),
+        origin=origin,
         queue_limit=queue_limit,
         repeats=row,
     )

@@ -124,10 +124,12 @@ class JobLedger:
                 retry_of=row.id,
             )
         if row.kind == evaluations.KIND:
-            if row.of_job is not None:
-                self._row(project_id, row.of_job, lock=True)  # so that it is not deleted meanwhile
             return evaluations.retry_evaluation(
-                self._session, row, idempotency_key=idempotency_key, queue_limit=self._queue_limit
+                self._session,
+                row,
+                lambda of_job: self._row(project_id, of_job, lock=True),
+                idempotency_key=idempotency_key,
+                queue_limit=self._queue_limit,
             )
         return submit(
             self._session,

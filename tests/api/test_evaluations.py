@@ -321,6 +321,33 @@ def test_an_evaluation_that_failed_is_asked_again_and_goes_on(service: Service, 
     assert code(client.post(f"/jobs/{told['id']}/clone")) == (409, "invalid_move")
 
 
+def test_a_repeated_retry_is_known_by_its_key_although_its_rows_are_gone(
+    service: Service, client: httpx.Client
+) -> None:
+    rows = upload(client)["id"]
+    told = asked(client, trained(service, client), loss={"datasets": [rows]})
+    fails(service, claim(service, told))
+    key = {"Idempotency-Key": "again"}
+    first = client.post(f"/jobs/{told['id']}/retry", headers=key)
+    fails(service, claim(service, first.json()))
+    assert client.delete(f"/datasets/{rows}").status_code == 204
+    again = client.post(f"/jobs/{told['id']}/retry", headers=key)
+    assert (first.status_code, again.status_code) == (201, 200)
+    assert again.json()["id"] == first.json()["id"]
+    assert code(client.post(f"/jobs/{told['id']}/retry")) == (404, "not_found")
+
+
+def test_what_compares_with_a_run_that_was_deleted_is_not_asked_again(
+    service: Service, client: httpx.Client
+) -> None:
+    job, other = trained(service, client), trained(service, client)
+    judge = {**JUDGE, "against": "run", "run": other["id"]}
+    told = ask(client, job, {"kinds": ["judge"], "judge": judge}).json()
+    fails(service, claim(service, told))
+    assert client.delete(f"/jobs/{other['id']}").status_code == 204
+    assert code(client.post(f"/jobs/{told['id']}/retry")) == (404, "not_found")
+
+
 def test_a_dry_run_tells_the_parts_and_the_judges_calls_and_makes_nothing(
     service: Service, client: httpx.Client
 ) -> None:
