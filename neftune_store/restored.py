@@ -16,7 +16,14 @@ from neftune_store.blobs import Blobs
 from neftune_store.errors import BlobCorrupt, BlobNotFound, Conflict
 from neftune_store.journal import FRESH
 from neftune_store.lifecycle import TERMINAL, Status
-from neftune_store.models import ArtifactRecord, CheckpointRow, CondemnedBlobRow, DatasetRow, JobRow
+from neftune_store.models import (
+    ArtifactRecord,
+    CheckpointRow,
+    CondemnedBlobRow,
+    DatasetRow,
+    JobInputRow,
+    JobRow,
+)
 from neftune_store.settling import Loss, RunEnd, settle_lost
 
 FENCE_JUMP = 1000  # more claims than any job had between the backup and the loss
@@ -89,7 +96,7 @@ def _settle_runs(session: Session) -> int:
 
 
 def named_objects(session: Session) -> Iterator[Named]:
-    """List what the rows name: datasets, results, and the checkpoints that jobs may still go on from."""
+    """List what the rows name: datasets, results, checkpoints to go on from, weights to be measured."""
     for dataset in session.scalars(select(DatasetRow).where(DatasetRow.deleted_at.is_(None))):
         yield Named(f"dataset {dataset.id}", dataset.blob_key, dataset.sha256, dataset.bytes)
     kept = JobRow.deleted_at.is_(None)
@@ -101,6 +108,11 @@ def named_objects(session: Session) -> Iterator[Named]:
         for file in checkpoint.manifest.get("files", []):
             what = f"checkpoint {checkpoint.step} of {checkpoint.job_id}"
             yield Named(what, file["blob_key"], file["sha256"], file["bytes"])
+    # Perhaps of a checkpoint that is given up by now: then no other row names them.
+    read = select(JobInputRow).join(JobRow, JobRow.id == JobInputRow.job_id)
+    for one in session.scalars(read.where(JobRow.status.not_in(TERMINAL))):
+        for file in (one.weights or {}).get("files", []):
+            yield Named(f"input {one.place} of {one.job_id}", file["blob_key"], file["sha256"], file["bytes"])
 
 
 def faults(named: Iterable[Named], blobs: Blobs) -> Iterator[Fault]:

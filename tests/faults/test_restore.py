@@ -1,13 +1,18 @@
 """A backup is restored after work went on: nothing dangles, and whatever is unfinished ends well."""
 
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
 from neftune_store.blobs import Blobs
+from neftune_store.collection import collect
+from neftune_store.db import unit_of_work
 from neftune_store.errors import Conflict, JobNotFound
+from neftune_store.evaluations import WEIGHTS
+from neftune_store.inputs import inputs_of
 from neftune_store.restored import FENCE_JUMP
 from standalone.dumps import dump, load
 from tests.conftest import create_database, drop_database
@@ -104,6 +109,27 @@ def test_an_object_that_storage_has_lost_is_told_by_name(house: House) -> None:
     assert not any("metrics.csv" in what for what, _ in told)
     for path, content in kept.items():
         path.write_bytes(content)
+
+
+def test_weights_that_an_evaluation_waits_to_read_are_looked_for_too(house: House) -> None:
+    # Given an evaluation of a checkpoint that was given up since, so that nothing else names its weights
+    house.start()
+    done = house.wait(house.submit("steps=4 ckpt=2"), "succeeded")
+    stop(house)
+    waiting, blobs = house.evaluate(done, checkpoint=2), Blobs.open(house.settings())
+    assert collect(house.engine, blobs, checkpoint_age=timedelta(0)).expired
+    with unit_of_work(house.engine) as session:
+        (weights,) = (one.weights for one in inputs_of(session, waiting.id) if one.weights is not None)
+    lost = house.root / "blobs" / weights.files[0].blob_key
+    kept = lost.read_bytes()
+    lost.unlink()
+    # When the restored rows are held against storage
+    told = {(fault.named.what, fault.why) for fault in restored(house.engine, blobs)}
+    # Then it is told by name, and no more once the evaluation is over
+    assert told == {(f"input {WEIGHTS} of {waiting.id}", "missing")}
+    house.cancel(waiting)
+    assert restored(house.engine, blobs) == []
+    lost.write_bytes(kept)
 
 
 def test_rows_in_use_are_not_touched(house: House) -> None:
