@@ -177,6 +177,16 @@ def test_settings_are_ones_the_service_knows(name: str, monkeypatch: pytest.Monk
     assert {key.lower() for key in environment(name)} <= set(OURS[name].model_fields)
 
 
+@pytest.mark.parametrize("name", ["worker", "worker-cpu"])
+def test_a_worker_reads_benchmarks_and_asks_no_judge_inside_unless_told(name: str):
+    # A word without a slash is a volume, and one of ours; a path is a folder of the host.
+    (mount,) = [mount for mount in SERVICES[name]["volumes"] if isinstance(mount, str)]
+    assert mount.startswith("${BENCHMARKS_DIR:-")
+    volume, folder, mode = with_defaults(mount).split(":")
+    assert (volume in COMPOSE["volumes"], folder, mode) == (True, environment(name)["BENCHMARKS_DIR"], "ro")
+    assert environment(name)["JUDGE_ALLOW"] == ""
+
+
 @pytest.mark.parametrize("name", ["worker", "generate"])
 def test_two_processes_with_models_never_share_a_work_folder(name: str):
     folders = [mount for mount in mounts(name) if mount["target"] == environment(name)["WORK_DIR"]]
