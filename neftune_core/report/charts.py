@@ -9,7 +9,7 @@ from neftune_core.report.document import Axis, Bars, Intervals, Lines
 from neftune_core.report.markup import Markup, tag
 
 WIDTH, HEIGHT = 640.0, 300.0
-LEFT, RIGHT, TOP, BOTTOM = 64.0, 16.0, 14.0, 46.0
+LEFT, RIGHT, TOP, BOTTOM = 84.0, 16.0, 14.0, 46.0  # room for labels in the large print of small screens
 ROW = 30.0  # of an interval
 MOST_SERIES = 6  # looks that differ; further ones begin again
 

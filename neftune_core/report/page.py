@@ -106,7 +106,7 @@ def _table(table: Table) -> Markup:
         )
         for row in table.rows
     ]
-    laid = tag("table", tag("caption", table.title), tag("thead", head), tag("tbody", *rows))
+    laid = tag("table", tag("caption", tag("span", table.title)), tag("thead", head), tag("tbody", *rows))
     return tag("div", laid, class_="wide", tabindex=0, role="region", aria_label=table.title)
 
 

@@ -32,11 +32,12 @@ background:var(--soft)}
 .wide{overflow-x:auto;margin:.5rem 0}
 table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:.9rem}
 caption{text-align:left;color:var(--dim);padding-bottom:.3rem}
+caption>*{display:inline-block;position:sticky;left:0;max-width:calc(100vw - 2rem)}
 th,td{padding:.25rem .7rem;border-bottom:1px solid var(--line);text-align:left;vertical-align:top;
 overflow-wrap:normal}
 th{font-weight:600}.n{text-align:right;white-space:nowrap}
 td:not(.n),th{max-width:24rem;overflow-wrap:break-word}
-tbody th{min-width:9rem}
+tbody th:not(.n){min-width:9rem}
 figure{margin:1rem 0}figcaption{color:var(--dim);font-size:.9rem}
 figure>svg{width:100%;height:auto;max-width:46rem;display:block}
 svg text{fill:var(--dim);font-size:12px;font-family:system-ui,sans-serif}
@@ -57,6 +58,7 @@ font-size:.9rem}
 blockquote{margin:.2rem 0 .8rem;padding:.3rem .7rem;background:var(--soft);
 border-left:3px solid var(--line);
 white-space:pre-wrap;font-size:.9rem}
+@media (max-width:40rem){td:not(.n),th{max-width:11rem}figure>svg text{font-size:18px}}
 @media print{body{max-width:none}figure,.pair,tr{break-inside:avoid}}
 """
 
