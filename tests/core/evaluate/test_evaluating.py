@@ -11,7 +11,7 @@ import pytest
 
 from neftune_core import messages
 from neftune_core.__main__ import main
-from neftune_core.evaluate import command
+from neftune_core.evaluate import answering, command
 from neftune_core.evaluate.command import Errand
 from neftune_core.evaluate.results import Answer, ExampleLosses, Results
 from tests.arc_form import lay_out
@@ -283,6 +283,54 @@ def test_asked_to_stop_it_ends_between_tokens_and_goes_on_later(house, whole, tm
     assert next(step for step, _ in again.checkpoints) == steps[-1] + 1
     assert [name for name, _ in again.artifacts] == ["evaluation"]
     assert read(out).model_dump(exclude={"answers"}) == whole[0].model_dump(exclude={"answers"})
+
+
+class AfterAnswer:
+    """A stop signal that comes once a part has told an answer."""
+
+    def __init__(self, notebook, part):
+        self.notebook, self.part = notebook, part
+
+    def requested(self):
+        told = self.notebook.named("evaluation.progress")
+        return any(one["done"] for one in told if one["name"] == self.part)
+
+
+def test_asked_to_stop_between_answers_it_keeps_them_and_says_the_rest(house, whole, tmp_path, monkeypatch):
+    monkeypatch.setattr(answering, "TOLD_EVERY", 0.0)
+    out, notebook = tmp_path / "out", Notebook()
+    generation = {**SPEC["generation"], "batch_size": 1}
+    spec = {"kinds": ["overlap"], "overlap": SPEC["overlap"], "generation": generation}
+    name = "answers-train-base-plain"
+    arguments = asked(house, out, spec)
+    errand = Errand(
+        spec=Path(arguments[1]),
+        out=out,
+        run=house / "run",
+        model_dir=house / "base",
+        rows=house / "rows.jsonl",
+    )
+    # Given that it was stopped while its second answer was in the making
+    assert command._evaluate(errand, notebook, AfterAnswer(notebook, name)) == messages.EXIT_STOPPED
+    path = out / "parts" / f"{name}.partial"
+    kept = json.loads(path.read_bytes())
+    assert len(kept["answers"]) == 1
+    _, laid_out = notebook.checkpoints[-1]
+    assert (laid_out / path.name).read_bytes() == path.read_bytes()
+    # When it goes on, with what was kept made known by another word
+    place, before = kept["answers"][0]["index"], kept["answers"][0]["text"]
+    kept["answers"][0]["text"] = "as it was kept"
+    path.unlink()  # the folder that was laid out shares it
+    path.write_text(json.dumps(kept))
+    assert command._evaluate(errand, Notebook(), Never()) == messages.EXIT_OK
+    # Then that answer was not given again, and the others are those of one that never stopped
+    theirs, ours = (
+        [one["output"] for one in json.loads((folder / "evaluation" / f"{name}.json").read_bytes())]
+        for folder in (whole[1], out)
+    )
+    assert theirs[place] == before
+    assert len(set(theirs)) == len(theirs)
+    assert ours == [*theirs[:place], "as it was kept", *theirs[place + 1 :]]
 
 
 def test_parts_of_another_evaluation_are_not_taken_for_its_own(house, tmp_path):
