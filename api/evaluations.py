@@ -1,7 +1,7 @@
 """Evaluations: having measured what a job has trained. Each is a job of a kind of its own."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from fastapi import APIRouter, Depends, Query, Response
 from pydantic import Field
@@ -11,7 +11,7 @@ from api.deps import Artifacts, Cursor, JobId, Jobs, Limit, Reader, RingingJobs,
 from api.evaluation_plan import EvaluationPlan, Rehearsal
 from api.jobs import KEYED, idempotency_key, waiting
 from api.models import Models
-from api.schemas import ArtifactRead, ErrorRead, Listing, QueueRead, Schema, error_of
+from api.schemas import ArtifactRead, CheckpointRead, ErrorRead, Listing, QueueRead, Schema, error_of
 from neftune_core.evaluate.spec import EvaluationSpec
 from neftune_store.errors import JobNotFound
 from neftune_store.evaluations import KIND, WEIGHTS, results_of
@@ -71,13 +71,6 @@ class EvaluationRead(Schema):
             started_at=job.started_at,
             finished_at=job.finished_at,
         )
-
-
-class CheckpointRead(Schema):
-    """Which weights are measured."""
-
-    of: Literal["base", "best", "last", "step"] = Field(description="What was asked for.")
-    step: int | None
 
 
 class EvaluationDetail(EvaluationRead):

@@ -168,3 +168,10 @@ def error_of(job: Job) -> ErrorRead | None:
     if job.error_code is None:
         return None
     return ErrorRead(code=job.error_code, detail=job.error_message or "", retryable=bool(job.error_retryable))
+
+
+class CheckpointRead(Schema):
+    """Which weights are measured."""
+
+    of: Literal["base", "best", "last", "step"] = Field(description="What was asked for.")
+    step: int | None

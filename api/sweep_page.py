@@ -17,7 +17,7 @@ from neftune_core.report.style import POLICY
 from neftune_store import metrics
 from neftune_store.blobs import Blobs
 from neftune_store.errors import BlobNotFound
-from neftune_store.measured import Files, evaluations_of, records_of
+from neftune_store.measured import Evaluations, Files, evaluations_of, headlines_of, records_of
 from neftune_store.sweep import Child, Sweep
 from neftune_store.sweeps import SweepLedger
 
@@ -37,6 +37,7 @@ class Left:
     records: Mapping[str, Mapping[str, Any]]
     curves: Mapping[str, Sequence[Point]]
     evaluations: Mapping[str, Sequence[Files]]
+    evaluated: Mapping[str, Evaluations]
 
 
 def left_of(session: Session, project_id: str, sweep_id: str) -> Left:
@@ -51,6 +52,7 @@ def left_of(session: Session, project_id: str, sweep_id: str) -> Left:
         records_of(session, ids),
         {job_id: _curve(session, project_id, job_id) for job_id in ids},
         evaluations_of(session, ids),
+        headlines_of(session, ids),
     )
 
 

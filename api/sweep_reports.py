@@ -39,7 +39,7 @@ async def report(request: Request, who: Reader, sweep_id: SweepId, format: Forma
     state = request.app.state
     left = await state.database.ask(lambda tx: left_of(tx, who.project_id, sweep_id))
     verdict = await state.verdicts.of(left.sweep, left.children)
-    told = SweepDetail.whole(left.sweep, left.children, verdict).model_dump(mode="json")
+    told = SweepDetail.whole(left.sweep, left.children, left.evaluated, verdict).model_dump(mode="json")
     async with _one:
         content = await anyio.to_thread.run_sync(made, told, left, state.blobs, format)
     headers = {

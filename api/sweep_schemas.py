@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any, Self
 from pydantic import Field
 
 from api.schemas import Schema
+from api.sweep_results import ResultRead
 from neftune_store.lifecycle import TERMINAL, Intent, Status
+from neftune_store.measured import Evaluations
 from neftune_store.sweep import Child, Sweep, status_of
 
 if TYPE_CHECKING:  # numpy comes with them: for whoever asks for a verdict
@@ -70,45 +72,6 @@ class SweepRead(Schema):
             cost=CostRead.of(sweep, children),
             created_at=sweep.created_at,
             **more,
-        )
-
-
-class ResultRead(Schema):
-    """One run: clean losses, noise and dropout off; null where they are not known (yet)."""
-
-    job: str = Field(description="Id of the job.")
-    alpha: float
-    seed: int
-    status: Status
-    cancel_reason: str | None = Field(description="Who cancelled it, if not a user: halving.")
-    eval_loss: float | None = Field(description="Held-out loss at the last step.")
-    best_eval_loss: float | None = Field(description="Held-out loss at the best step.")
-    best_step: int | None = Field(description="Step with the lowest held-out loss; 0 is the base.")
-    base_eval_loss: float | None = Field(description="Held-out loss of the base.")
-    clean_train_loss: float | None = Field(description="On training rows, at the last step.")
-    best_clean_train_loss: float | None = Field(description="The same at the best step.")
-    runs: float = Field(description="Share of its steps that were taken.")
-    seconds: float = Field(description="Time that its runs took.")
-
-    @classmethod
-    def of(cls, child: Child) -> Self:
-        """Show a job of a series; one that has not succeeded tells what it measured last."""
-        final, latest = child.final or {}, child.job.metrics_summary
-        best_step = final.get("best_step")
-        return cls(
-            job=child.job.id,
-            alpha=child.alpha,
-            seed=child.seed,
-            status=Status(child.job.status),
-            cancel_reason=child.job.cancel_reason,
-            eval_loss=final.get("eval_loss", latest.get("eval_loss")),
-            best_eval_loss=final.get("best_eval_loss"),
-            best_step=None if best_step is None else int(best_step),
-            base_eval_loss=final.get("base_eval_loss", latest.get("base_eval_loss")),
-            clean_train_loss=final.get("last_clean_train_loss"),
-            best_clean_train_loss=final.get("best_clean_train_loss"),
-            runs=round(child.runs, 4),
-            seconds=round(child.seconds, 2),
         )
 
 
@@ -201,13 +164,19 @@ class SweepDetail(SweepRead):
     verdict: VerdictRead
 
     @classmethod
-    def whole(cls, sweep: Sweep, children: Sequence[Child], verdict: "Verdict") -> Self:
-        """Show all of a series."""
+    def whole(
+        cls,
+        sweep: Sweep,
+        children: Sequence[Child],
+        evaluated: Mapping[str, Evaluations],
+        verdict: "Verdict",
+    ) -> Self:
+        """Show all of a series; ``evaluated`` is by the jobs' ids."""
         return cls.of(
             sweep,
             children,
             rungs=[RungRead.model_validate(rung) for rung in sweep.rungs],
-            results=[ResultRead.of(child) for child in children],
+            results=[ResultRead.of(child, evaluated.get(child.job.id, Evaluations())) for child in children],
             verdict=VerdictRead.of(verdict),
         )
 

@@ -1,6 +1,6 @@
 """Series: one job at several alphas and seeds, asked for at once, told what to do as a whole, and judged."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -16,6 +16,7 @@ from api.schemas import Listing
 from api.sweep_schemas import SweepDetail, SweepRead
 from neftune_core.spec_faults import faults_of
 from neftune_core.sweep_spec import SweepSpec
+from neftune_store.measured import Evaluations, headlines_of
 from neftune_store.sweep import Child, Sweep
 from neftune_store.sweeps import SweepLedger
 
@@ -76,13 +77,15 @@ def list_sweeps(who: Reader, sweeps: Sweeps, cursor: Cursor = None, limit: Limit
 async def get_sweep(request: Request, who: Reader, sweep_id: SweepId) -> SweepDetail:
     """Tell where the series is, what its runs have come to and what that says."""
 
-    def asked(tx: Session) -> tuple[Sweep, Sequence[Child]]:
+    def asked(tx: Session) -> tuple[Sweep, Sequence[Child], Mapping[str, Evaluations]]:
         ledger = SweepLedger(tx)
         sweep = ledger.get(who.project_id, sweep_id)
-        return sweep, ledger.children([sweep])[sweep.id]
+        children = ledger.children([sweep])[sweep.id]
+        return sweep, children, headlines_of(tx, [child.job.id for child in children])
 
-    sweep, children = await request.app.state.database.ask(asked)
-    return SweepDetail.whole(sweep, children, await request.app.state.verdicts.of(sweep, children))
+    sweep, children, evaluated = await request.app.state.database.ask(asked)
+    verdict = await request.app.state.verdicts.of(sweep, children)
+    return SweepDetail.whole(sweep, children, evaluated, verdict)
 
 
 @router.post(

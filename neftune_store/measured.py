@@ -1,19 +1,43 @@
-"""What runs have left for a report: their records in parts, and the files of what was evaluated of them."""
+"""What runs have left for a report: their records in parts, and what was evaluated of them."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import and_, func, select
 from sqlalchemy.orm import Session
 
 from neftune_store.artifacts import Artifact, artifact_of
 from neftune_store.lifecycle import Status
-from neftune_store.models import ArtifactRecord, JobRow, ResultRow
+from neftune_store.models import ArtifactRecord, JobInputRow, JobRow, ResultRow
 
 _PARTS = ("spec", "resolved", "model", "dataset", "versions", "hardware", "noise", "final", "seed")
 _FOLDER = "evaluation/"
+_WEIGHTS = "weights"  # the place of what is measured
+MOST = 5  # evaluations of a job that are told with it: the latest
 
 Files = Mapping[str, Artifact]  # of one evaluation, by their names in its folder
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What is or was evaluated of a job, in short; ``headline`` is there when it has succeeded."""
+
+    id: str
+    name: str | None
+    status: Status
+    checkpoint: Mapping[str, Any] | None  # as which weights are named: of, step
+    headline: Mapping[str, Any] | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluations:
+    """The latest of a job, the newest first, and how many there are."""
+
+    latest: Sequence[Evaluation] = ()
+    total: int = 0
 
 
 def records_of(session: Session, job_ids: Sequence[str]) -> dict[str, Mapping[str, Any]]:
@@ -42,3 +66,37 @@ def evaluations_of(session: Session, job_ids: Sequence[str]) -> dict[str, list[F
         files = by_job.setdefault(of_job or "", {}).setdefault(job_id, {})
         files[row.name.removeprefix(_FOLDER)] = artifact_of(row)
     return {of_job: list(evaluations.values()) for of_job, evaluations in by_job.items()}
+
+
+def headlines_of(session: Session, job_ids: Sequence[str]) -> dict[str, Evaluations]:
+    """Give in short what is or was evaluated of each job, in one question however many there are."""
+    newest = (JobRow.created_at.desc(), JobRow.id.desc())
+    number = func.row_number().over(partition_by=JobRow.of_job, order_by=newest).label("number")
+    total = func.count().over(partition_by=JobRow.of_job).label("total")
+    of_these = JobRow.of_job.in_(job_ids), JobRow.kind == "evaluate", JobRow.deleted_at.is_(None)
+    ranked = select(JobRow.id, number, total).where(*of_these).subquery()
+    weights = and_(JobInputRow.job_id == JobRow.id, JobInputRow.place == _WEIGHTS)
+    found = (
+        select(
+            JobRow.of_job,
+            ranked.c.total,
+            JobRow.id,
+            JobRow.options["name"],
+            JobRow.status,
+            JobInputRow.weights["of"],
+            JobInputRow.weights["step"],
+            ResultRow.headline,
+            JobRow.created_at,
+        )
+        .join(ranked, ranked.c.id == JobRow.id)
+        .outerjoin(JobInputRow, weights)
+        .outerjoin(ResultRow, ResultRow.job_id == JobRow.id)
+        .where(ranked.c.number <= MOST)
+        .order_by(*newest)
+    )
+    told: dict[str, tuple[int, list[Evaluation]]] = {}
+    for of_job, count, job_id, name, status, of, step, headline, created_at in session.execute(found):
+        checkpoint = None if of is None else {"of": of, "step": step}
+        evaluation = Evaluation(job_id, name, Status(status), checkpoint, headline, created_at)
+        told.setdefault(of_job, (count, []))[1].append(evaluation)
+    return {of_job: Evaluations(tuple(latest), count) for of_job, (count, latest) in told.items()}

@@ -551,6 +551,7 @@ class ResultRow(Base):
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), unique=True)
     fence: Mapped[int] = mapped_column(BigInteger)
     record: Mapped[Json]
+    headline: Mapped[Json | None]  # of an evaluation: the few figures that a table has room for
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
 
 

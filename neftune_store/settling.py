@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import func, insert, null, select, update
 from sqlalchemy.orm import Session
 
 from neftune_store.artifacts import ArtifactRow, add_artifacts
@@ -60,7 +60,11 @@ def settle_succeeded(  # noqa: PLR0913 - everything that becomes visible at once
     result_id = new_id("res")
     session.execute(
         insert(ResultRow).values(
-            id=result_id, job_id=claim.job_id, fence=claim.fence, record=clean_json(dict(record))
+            id=result_id,
+            job_id=claim.job_id,
+            fence=claim.fence,
+            record=clean_json(dict(record)),
+            headline=_headline(claim, record),
         )
     )
     _settle(
@@ -71,6 +75,16 @@ def settle_succeeded(  # noqa: PLR0913 - everything that becomes visible at once
         artifacts=artifacts,
         end=RunEnd(exit, log_tail),
     )
+
+
+def _headline(claim: Claim, record: Mapping[str, Any]) -> Any:
+    """Give what tables show of an evaluation: read by all who look at a series, and so kept apart."""
+    if claim.kind != "evaluate":
+        return null()
+    from neftune_core.evaluate.headline import headline  # noqa: PLC0415 - many shapes: for who settles
+
+    found = headline(record)
+    return null() if found is None else clean_json(found)
 
 
 def settle_failed(  # noqa: PLR0913, PLR0917 - everything a user needs to understand a failure

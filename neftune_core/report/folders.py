@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from neftune_core.errors import SpecError
 from neftune_core.eval_losses import MAX_BYTES, NAME, EvalLosses, NotEvalLosses, decoded
+from neftune_core.evaluate.headline import in_short
 from neftune_core.evaluate.results import Results
 from neftune_core.report.curves import kept
 from neftune_core.report.reading import Measured, Point, Run, at, beside, number
@@ -103,7 +104,14 @@ def _line(name: str, run: Run) -> dict[str, Any]:
             ("best_clean_train_loss", "best_clean_train_loss"),
         )
     }
-    return {"job": name, "alpha": run.alpha, "seed": run.seed or 0, "status": "succeeded", **final}
+    evaluations = [_in_short(one.results) for one in run.evaluations]
+    told = {"job": name, "alpha": run.alpha, "seed": run.seed or 0, "status": "succeeded"}
+    return {**told, **final, "evaluations": evaluations}
+
+
+def _in_short(results: Results) -> dict[str, Any]:
+    checkpoint = {"of": results.of.checkpoint, "step": results.of.step}
+    return {"status": "succeeded", "checkpoint": checkpoint, **in_short(results)}
 
 
 def _evaluation(folder: Path) -> Measured | None:

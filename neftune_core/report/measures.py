@@ -4,12 +4,26 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from neftune_core.evaluate import headline
 from neftune_core.evaluate.results import Results
 from neftune_core.report.document import Cell, Column, Table
 from neftune_core.report.reading import Measured
 
 Point = tuple[float, int]  # alpha and seed
 Evaluated = Mapping[Point, Sequence[Measured]]
+
+_WORDS = {
+    "loss": "loss per token, {}",
+    "rouge_l": "ROUGE-L with training answers",
+    "bleu": "BLEU with training answers",
+    "characters": "characters",
+    "words": "words",
+    "repetition_2": "repeated pairs of words",
+    "log_diversity": "log-diversity at {}",
+    "log_diversity_published": "log-diversity as published at {}",
+    "win_rate": "win rate against {}",
+    "win_rate_length_controlled": "win rate at equal length against {}",
+}
 
 
 @dataclass(frozen=True, order=True)
@@ -46,41 +60,14 @@ def table(evaluated: Evaluated) -> Table | None:
 
 def figures(results: Results) -> Iterator[tuple[Measure, float]]:
     """Give what an evaluation tells of the checkpoint, its answers being plain ones."""
-    for kind, name, value in (*_of_losses(results), *_of_answers(results), *_of_judges(results)):
-        if value is not None:
-            yield Measure(kind, name, results.of.checkpoint), value
+    if results.of.checkpoint != "base":
+        for one in headline.figures(results):
+            yield Measure(one.kind, in_words(one.measure, one.of), results.of.checkpoint), one.value
 
 
-def _of_losses(results: Results) -> Iterator[tuple[str, str, float | None]]:
-    for loss in results.loss:
-        if loss.subject == "checkpoint":
-            yield "loss", f"loss per token, {loss.rows}", loss.per_token
-
-
-def _of_answers(results: Results) -> Iterator[tuple[str, str, float | None]]:
-    for overlap in results.overlap:
-        if overlap.subject == "checkpoint":
-            yield "overlap", "ROUGE-L with training answers", overlap.rouge_l.f1
-            yield "overlap", "BLEU with training answers", overlap.bleu.score
-    for one in results.diversity:
-        if one.subject == "checkpoint" and one.variant == "plain":
-            yield "diversity", "characters", one.characters.mean
-            yield "diversity", "words", one.words.mean
-            yield "diversity", "repeated pairs of words", None if one.whole is None else one.whole.two
-            for chunk in one.chunks:
-                yield "diversity", f"log-diversity at {chunk.words} words", chunk.log_diversity
-                published = f"log-diversity as published at {chunk.words} words"
-                yield "diversity", published, chunk.log_diversity_published
-
-
-def _of_judges(results: Results) -> Iterator[tuple[str, str, float | None]]:
-    for judged in results.judge:
-        if judged.subject == "checkpoint" and judged.variant == "plain":
-            for name, rate in (("win rate", judged.win_rate), ("at equal length", judged.length_controlled)):
-                yield "judge", f"{name} against {judged.against}", None if rate is None else rate.percent
-    for task in results.benchmarks:
-        if results.of.checkpoint != "base":
-            yield "benchmarks", f"{task.task}, {task.metric}, {task.filter}", task.value
+def in_words(measure: str, of: str) -> str:
+    """Name a figure; a metric of a benchmark has the name that its task gives it."""
+    return _WORDS[measure].format(of) if measure in _WORDS else f"{of}, {measure}"
 
 
 def _rows(measure: Measure, values: Mapping[Point, float]) -> Iterator[dict[str, Cell]]:

@@ -26,6 +26,7 @@ from neftune_core.report.document import (
     Table,
     Words,
 )
+from neftune_core.report.evaluated import evaluated_runs
 from neftune_core.report.pairs import picked, sides
 from neftune_core.report.reading import Measured, Run, at, entries, number, text
 
@@ -79,6 +80,9 @@ def report_of(series: Series) -> Report:
         Section(id="results", title="Results of the runs", blocks=tuple(_results(series))),
         Section(id="losses", title="Losses by alpha", blocks=tuple(_losses(points, evaluated))),
         Section(id="evaluations", title="Evaluations by alpha", blocks=tuple(_evaluations(evaluated))),
+        Section(
+            id="evaluated", title="Evaluations of each run", blocks=tuple(evaluated_runs(series.results))
+        ),
         Section(id="answers", title="Answers side by side", blocks=tuple(_answers(evaluated, series))),
         Section(id="configuration", title="Configuration", blocks=(differing,) if differing.rows else ()),
     )
@@ -228,9 +232,9 @@ def _results(series: Series) -> list[Block]:
         {key: text(line, key) if form == "text" else number(line, key) for key, form in told.items()}
         for line in series.results
     )
-    if not rows:
-        return []
     columns = tuple(one for one in _COLUMNS if any(row[one.key] is not None for row in rows))
+    if not columns:
+        return []
     blocks: list[Block] = [Table(title="Clean losses, noise off, and cost", columns=columns, rows=rows)]
     chart = dots(series.results)
     return [chart, *blocks] if chart is not None else blocks

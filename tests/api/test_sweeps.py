@@ -10,6 +10,8 @@ from neftune_store.db import unit_of_work
 from neftune_store.settling import settle_succeeded
 from tests.api.judged import succeed
 from tests.api.live_api import MODEL, Service, claim, store_artifact, upload
+from tests.core.report import made
+from tests.core.report.shown import Shown
 
 
 def body(client: httpx.Client, **given: Any) -> dict[str, Any]:
@@ -111,10 +113,64 @@ def test_a_finished_series_has_its_table_and_recommends_an_alpha(
     assert of_ten["to_last"]["interval"] == verdict["interval"]
     assert (of_ten["to_last"]["pairs"], of_ten["to_last"]["better"]) == (3, 3)
     line = told["results"][0]
-    assert (line["alpha"], line["seed"], line["best_step"], line["clean_train_loss"]) == (0, 1, 9, 1.5)
+    assert (line["alpha"], line["seed"], line["best_step"]) == (0, 1, 9)
+    assert (line["clean_train_loss"], line["best_clean_train_loss"]) == (1.5, 1.75)
     assert line["eval_loss"] == pytest.approx(4.8, abs=0.03)
     # And the list tells no less of where it is
     assert client.get("/sweeps").json()["items"][0]["status"] == "succeeded"
+
+
+def test_each_line_has_what_was_evaluated_of_its_run_and_where_that_is(
+    service: Service, client: httpx.Client
+) -> None:
+    sweep = submitted(client)
+    all_succeed(service, client, sweep, {0: 4.5, 5: 4.4, 10: 4.1})
+    job = shown(client, sweep)["results"][4]["job"]
+    # Given one that is done, and one that waits
+    asked = {"kinds": ["loss"], "checkpoint": "base", "name": "once"}
+    done, waiting = (client.post(f"/jobs/{job}/evaluations", json=asked).json() for _ in range(2))
+    whole = made.whole_evaluation().results.model_dump(mode="json")
+    with unit_of_work(service.engine) as session:
+        file = store_artifact(service, "evaluation/results.json", b"{}", "application/json")
+        settle_succeeded(session, claim(service, done), whole, [file])
+    # When the series is looked at
+    lines = {line["job"]: line for line in shown(client, sweep)["results"]}
+    # Then the run's line has both, and no other has any
+    first, second = lines[job]["evaluations"]
+    assert (first["id"], first["status"], first["figures"]) == (waiting["id"], "queued", None)
+    assert (second["id"], second["status"], second["missing"]) == (done["id"], "succeeded", 0)
+    assert second["checkpoint"] == {"of": "base", "step": 0}
+    assert {(one["measure"], one["of"]): one["value"] for one in second["figures"]} == {
+        ("loss", "held_out"): 3.25,
+        ("rouge_l", "train"): 0.4375,
+        ("bleu", "train"): 21.75,
+        ("characters", "prompts"): 396.25,
+        ("words", "prompts"): 64.5,
+        ("repetition_2", "prompts"): 0.0625,
+        ("log_diversity", "50 words"): 2.71,
+        ("log_diversity_published", "50 words"): 6.82,
+        ("win_rate", "base"): 61.25,
+        ("win_rate_length_controlled", "base"): 58.5,
+        ("acc", "arc_challenge"): 0.4125,
+    }
+    assert second["figures"][-1] == {
+        "kind": "benchmarks",
+        "measure": "acc",
+        "of": "arc_challenge",
+        "value": 0.4125,
+        "standard_error": 0.0144,
+        "base": 0.375,
+        "difference": 0.0375,
+        "difference_standard_error": 0.0085,
+    }
+    assert [line["evaluations_total"] for line in lines.values()] == [0, 0, 0, 0, 2, 0, 0, 0, 0]
+    # And so has the report, on the page too
+    report = client.get(f"/sweeps/{sweep['id']}/report", params={"format": "json"}).json()
+    state, figures = next(one["blocks"] for one in report["sections"] if one["id"] == "evaluated")
+    assert [row["status"] for row in state["rows"]] == ["queued", "succeeded"]
+    assert {row["evaluation"] for row in figures["rows"]} == {done["id"]}
+    assert [row["value"] for row in figures["rows"]] == [one["value"] for one in second["figures"]]
+    assert done["id"] in Shown(client.get(f"/sweeps/{sweep['id']}/report").text).texts
 
 
 def test_stopping_early_can_be_as_good(service: Service, client: httpx.Client) -> None:

@@ -216,6 +216,27 @@ def test_an_alpha_none_of_whose_controls_was_evaluated_has_no_difference():
     assert {(row["alpha"], row["difference"], row["pairs"]) for row in rows} == {(5.0, None, 0)}
 
 
+def test_each_run_has_its_evaluations_also_those_that_have_not_ended():
+    figure = {"kind": "judge", "measure": "win_rate", "of": "base", "value": 61.25, "standard_error": 2.5}
+    task = {"measure": "acc", "of": "arc_easy", "value": 0.5, "base": 0.375, "difference": 0.125}
+    done = {"id": "job_9", "status": "succeeded", "checkpoint": {"of": "best", "step": 20}, "missing": 1}
+    first = line(
+        5.0, 2, evaluations=[{"id": "job_8", "status": "running"}, {**done, "figures": [figure, task]}]
+    )
+    state, found = (block(report_of(Series(sweep([first]))), "evaluated", "table", one) for one in (0, 1))
+    assert [(row["evaluation"], row["status"], row["missing"], row["step"]) for row in state.rows] == [
+        ("job_8", "running", None, None),
+        ("job_9", "succeeded", 1, 20),
+    ]
+    assert {(row["alpha"], row["seed"], row["checkpoint"]) for row in found.rows} == {(5.0, 2, "best")}
+    assert [
+        (row["measure"], row["value"], row["standard_error"], row["difference"]) for row in found.rows
+    ] == [
+        ("win rate against base", 61.25, 2.5, None),
+        ("arc_easy, acc", 0.5, None, 0.125),
+    ]
+
+
 def test_histograms_lay_the_alphas_over_one_another_with_all_seeds(report):
     chart = block(report, "losses", "histogram")
     assert [(one.name, sum(one.counts)) for one in chart.series] == [("alpha 0", 6), ("alpha 5", 6)]
@@ -340,6 +361,8 @@ def test_what_strangers_wrote_stays_text():
     told = sweep(name=evil, status=evil, strategy=evil, verdict=verdict(why=evil, reasons=[evil]))
     told["job"]["model"] = evil
     told["results"][0].update(job=evil, status=evil, cancel_reason=evil)
+    figure = {"measure": evil, "of": evil, "value": 1.5}
+    told["results"][0]["evaluations"] = [{"id": evil, "name": evil, "status": evil, "figures": [figure]}]
     of = {**runs(), evil: made.run(alpha=0.0, seed=1, evaluations=[evaluated(0.0, 1)], name=evil)}
     of[evil].record["versions"][evil] = evil
     of[evil].evaluations[0].files("answers-prompts-checkpoint-plain.json")[0]["output"] = evil
@@ -354,6 +377,7 @@ def test_what_strangers_wrote_stays_text():
         {},
         {"results": 7, "verdict": [], "alpha": "x", "seed": {}},
         {"results": [7], "cost": None, "rungs": [{}]},
+        {"results": [{"evaluations": 7}, {"evaluations": [7, {}, {"figures": {}, "checkpoint": "x"}]}]},
     ],
 )
 def test_a_series_of_which_little_is_known_is_reported_all_the_same(told):
