@@ -25,7 +25,7 @@ from neftune_store.sweeps import artifacts_named
 if TYPE_CHECKING:  # numpy comes with it
     from neftune_core.verdict import Verdict
 
-_KEPT = 64  # verdicts
+_KEPT = 256  # verdicts: a page of series has them all
 
 log = structlog.get_logger()
 _Key = tuple[str, tuple[tuple[str, str, str | None], ...]]

@@ -13,6 +13,7 @@ from sqlalchemy import (
     BindParameter,
     ColumnElement,
     Select,
+    and_,
     bindparam,
     exists,
     func,
@@ -35,7 +36,7 @@ from neftune_store.job import Job, job_of
 from neftune_store.journal import FRESH, Fact, change
 from neftune_store.lifecycle import TERMINAL, Intent, Status
 from neftune_store.models import JOB_METADATA, JOB_TAGS, JobRow
-from neftune_store.paging import Page, Place, check_limit, decode_cursor, encode_cursor, page_of
+from neftune_store.paging import Page, Place, check_limit, decode_cursor, page_of
 from neftune_store.quotas import running_limit_reached
 from neftune_store.submit import Origin, submit
 from neftune_store.turns import place_of, sides_of
@@ -80,6 +81,7 @@ class JobFilter:
     tag: str | None = None
     sweep: str | None = None
     metadata: Mapping[str, str] | None = None  # all of these; an empty one: jobs that have none
+    parent: str | None = None  # the series that ``metadata`` names as parent: its jobs are told to have it
 
 
 class JobLedger:
@@ -194,14 +196,6 @@ class JobLedger:
         found = found.order_by(JobRow.created_at.desc(), JobRow.id.desc())
         rows = self._session.scalars(found.limit(check_limit(limit) + 1)).all()
         return page_of([job_of(row) for row in rows], [Place(row.created_at, row.id) for row in rows], limit)
-
-    def cursor_after(self, project_id: str, job_id: str) -> str:
-        """Give the cursor of what comes after this job in a list, also when it was deleted meanwhile."""
-        found = select(JobRow.created_at).where(JobRow.project_id == project_id, JobRow.id == job_id)
-        created_at = self._session.scalar(found) if is_id("job", job_id) else None
-        if created_at is None:
-            raise JobNotFound
-        return encode_cursor(Place(created_at, job_id))
 
     def ending_in(self, project_id: str, tail: str) -> Sequence[Job]:
         """Give the jobs whose id ends in these eight characters; hardly ever more than one."""
@@ -352,6 +346,16 @@ def _filtered(wanted: JobFilter) -> Select[JobRow]:
     if wanted.sweep is not None:
         conditions.append(JobRow.sweep_id == wanted.sweep)
     if wanted.metadata is not None:
-        fits = JOB_METADATA.contains(dict(wanted.metadata)) if wanted.metadata else JOB_METADATA == {}
-        conditions.append(fits)
+        conditions.append(_described(wanted.metadata, wanted.parent))
     return select(JobRow).where(*conditions)
+
+
+def _described(metadata: Mapping[str, str], parent: str | None) -> ColumnElement[bool]:
+    """Ask for metadata; a job of a series has its parent there, whatever it was given under that name."""
+    if not metadata:
+        return and_(JOB_METADATA == {}, JobRow.sweep_id.is_(None))
+    if "parent" not in metadata:
+        return JOB_METADATA.contains(dict(metadata))
+    others = {name: value for name, value in metadata.items() if name != "parent"}
+    own = and_(JobRow.sweep_id.is_(None), JOB_METADATA.contains(dict(metadata)))
+    return own if parent is None else or_(own, and_(JobRow.sweep_id == parent, JOB_METADATA.contains(others)))

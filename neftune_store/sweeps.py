@@ -4,7 +4,7 @@ Jobs of a series are ordinary jobs; each can be looked at, retried and downloade
 takes its place. Lock order: the series' row, then its jobs.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import func, literal, select, tuple_, update
@@ -69,9 +69,19 @@ class SweepLedger:
         """Give one series of the project."""
         return _sweep_of(self._row(project_id, sweep_id))
 
-    def list(self, project_id: str, cursor: str | None = None, limit: int = 50) -> Page[Sweep]:
-        """Give a page, newest first."""
+    def list(
+        self,
+        project_id: str,
+        cursor: str | None = None,
+        limit: int = 50,
+        *,
+        metadata: Mapping[str, str] | None = None,
+    ) -> Page[Sweep]:
+        """Give a page, newest first; with ``metadata`` of those whose job has it, with an empty one none."""
         found = select(SweepRow).where(SweepRow.project_id == project_id)
+        if metadata is not None:
+            held = SweepRow.spec["job"]["metadata"]
+            found = found.where(held.contains(dict(metadata)) if metadata else held == {})
         if cursor is not None:
             after = decode_cursor(cursor, "swp")
             found = found.where(tuple_(SweepRow.created_at, SweepRow.id) < tuple_(after.created_at, after.id))

@@ -47,6 +47,14 @@ class Method(Asked):
     reinforcement: dict[str, Any] | None = Field(None, description="Not served.")
 
 
+class Varied(Asked):
+    """What is varied: held to the same rules as natively, and told of its faults there."""
+
+    alpha: list[Any] | None = None
+    seed: list[Any] | None = None
+    strategy: Any = "grid"
+
+
 class CreateJob(Asked):
     """A fine-tuning job as clients of OpenAI's API ask for it."""
 
@@ -63,6 +71,9 @@ class CreateJob(Asked):
     method: Method | None = None
     hyperparameters: Hyperparameters | None = Field(None, description="The old place of them.")
     integrations: list[Any] | None = Field(None, description="Not served.")
+    sweep: Varied | None = Field(
+        None, description="Makes it a series: at each of these `alpha` and `seed`, by this `strategy`."
+    )
     native: dict[str, Any] | None = Field(
         None, description="Fields of a JobSpec for which this surface has no name."
     )

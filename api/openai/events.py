@@ -6,9 +6,10 @@ from typing import Annotated, Any, Literal, Self
 from fastapi import APIRouter, Query
 from pydantic import ConfigDict
 
-from api.deps import Jobs, Reader, Tx
+from api.deps import Reader, Tx
 from api.openai.envelope import ROOT
-from api.openai.ids import TRAIN, native_job, ours, seconds, tail
+from api.openai.found import tuning
+from api.openai.ids import ours, seconds, tail
 from api.openai.names import tuned_checkpoint
 from api.openai.pages import After, OpenAIPage, OpenAIPageBetween, between, refusals
 from api.schemas import Schema
@@ -16,6 +17,7 @@ from neftune_store.errors import JobNotFound
 from neftune_store.events import FeedItem, story_before
 from neftune_store.jobs import Job
 from neftune_store.milestones import Milestone, milestones
+from neftune_store.sweep import Sweep
 
 router = APIRouter(prefix=f"{ROOT}/fine_tuning/jobs/{{ftjob}}", tags=["openai"])
 
@@ -96,34 +98,36 @@ class FineTuningCheckpoint(Schema):
 
 
 @router.get("/events", summary="List what happened to a fine-tuning job", responses=refusals(400, 401, 404))
-def list_events(  # noqa: PLR0913, PLR0917 - each thing a request carries, by name
+def list_events(
     who: Reader,
     tx: Tx,
-    jobs: Jobs,
     ftjob: str,
     after: After = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 20,
 ) -> OpenAIPage[FineTuningEvent]:
     """List facts and metrics, newest first."""
     before = _place(ftjob, after) if after is not None else None
-    job = jobs.get(who.project_id, native_job(ftjob), TRAIN)
-    found = story_before(tx, who.project_id, job.id, before, limit + 1)
+    which = tuning(tx, who.project_id, ftjob)
+    if isinstance(which, Sweep):  # nothing happens to a series itself: its jobs have their stories
+        return OpenAIPage(data=[])
+    found = story_before(tx, who.project_id, which.id, before, limit + 1)
     data = [FineTuningEvent.of(ftjob, item) for item in found[:limit]]
     return OpenAIPage(data=data, has_more=len(found) > limit)
 
 
 @router.get("/checkpoints", summary="List a job's checkpoints", responses=refusals(400, 401, 404))
-def list_checkpoints(  # noqa: PLR0913, PLR0917 - each thing a request carries, by name
+def list_checkpoints(
     who: Reader,
     tx: Tx,
-    jobs: Jobs,
     ftjob: str,
     after: After = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 10,
 ) -> OpenAIPageBetween[FineTuningCheckpoint]:
     """List the checkpoints that are kept, the furthest first."""
-    job = jobs.get(who.project_id, native_job(ftjob), TRAIN)
-    found = [FineTuningCheckpoint.of(job, one) for one in milestones(tx, who.project_id, job.id)]
+    which = tuning(tx, who.project_id, ftjob)
+    found = []
+    if not isinstance(which, Sweep):  # a series has none itself, and what it comes to is a job's
+        found = [FineTuningCheckpoint.of(which, one) for one in milestones(tx, who.project_id, which.id)]
     if after is not None:
         ids = [one.id for one in found]
         if after not in ids:

@@ -6,6 +6,7 @@ What is no such id gives a native id that nobody has, and so reads like any othe
 from datetime import datetime
 
 TRAIN = "train"  # the one kind of job there is on this surface
+PARENT = "parent"  # where the metadata of a series' job names the series
 NOBODY = ""  # no ledger has it
 
 
@@ -22,6 +23,11 @@ def tail(prefix: str, given: str) -> str:
 def native_job(given: str) -> str:
     """Give the native id of ``ftjob-…``."""
     return f"job_{tail('ftjob-', given)}"
+
+
+def native_series(given: str) -> str:
+    """Give the native id of the series that this would be: here it is called a job, too."""
+    return f"swp_{tail('ftjob-', given)}"
 
 
 def seconds(moment: datetime) -> int:

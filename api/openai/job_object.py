@@ -5,7 +5,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field
 
-from api.openai.ids import ours, seconds
+from api.openai.ids import PARENT, ours, seconds
 from api.openai.mapping import multiplier_of
 from api.openai.names import organization, tuned_model
 from api.schemas import Schema
@@ -28,7 +28,7 @@ class JobHyperparameters(Schema):
     n_epochs: int | float | Literal["auto"]
     batch_size: int
     learning_rate_multiplier: float
-    neftune_alpha: float
+    neftune_alpha: float | None = Field(description="Of a series the recommended one, if there is one.")
     learning_rate: float = Field(description="What the multiplier came to.")
 
 
@@ -43,6 +43,30 @@ class JobMethod(Schema):
 
     type: Literal["supervised"] = "supervised"
     supervised: JobSupervised
+
+
+class SeriesChild(Schema):
+    """A job of a series, which is also shown by itself."""
+
+    id: str
+    neftune_alpha: float
+    seed: int
+    status: str = Field(description="The native one.")
+    fine_tuned_model: str | None
+    eval_loss: float | None = Field(description="Held-out loss at the last step, noise off.")
+
+
+class JobSeries(Schema):
+    """What makes a job a series of others."""
+
+    strategy: str
+    alpha: list[float]
+    seed: list[int]
+    children: list[SeriesChild]
+    outcome: str | None = Field(description="recommended, inconclusive or not_recommended, at its end.")
+    recommended_alpha: float | None
+    why: str | None = Field(description="The outcome in a sentence.")
+    winner: str | None = Field(description="The child whose model fine_tuned_model is.")
 
 
 class FineTuningJob(Schema):
@@ -70,12 +94,13 @@ class FineTuningJob(Schema):
     neftune_status: str = Field(description="The native status, whatever clients bear.")
     native_id: str = Field(description="The job's id on the native surface.")
     native_status: str
+    sweep: JobSeries | None = Field(None, description="Of a series: its children, and what they come to.")
 
     @classmethod
     def of(cls, job: Job, results: str | None, *, strict: bool) -> Self:
         """Show a job; ``results`` is the tail of its results' id."""
         spec = JobSpec.model_validate(job.spec)
-        numbers = _hyperparameters(spec)
+        numbers = hyperparameters_of(spec, spec.alpha)
         held_out = job.validation_dataset_id
         return cls(
             id=ours("ftjob-", job.id),
@@ -91,24 +116,25 @@ class FineTuningJob(Schema):
             training_file=ours("file-", job.dataset_id),
             validation_file=ours("file-", held_out) if held_out else None,
             result_files=[f"file-{results}"] if results else [],
-            trained_tokens=_tokens(job.metrics_summary) if job.finished else None,
-            error=_error(job),
+            trained_tokens=tokens_of(job.metrics_summary) if job.finished else None,
+            error=error_of(job),
             seed=spec.training.seed,
-            metadata=dict(spec.metadata) or None,
+            metadata={**spec.metadata, **_parent(job)} or None,
             neftune_status=job.status.value,
             native_id=job.id,
             native_status=job.status.value,
         )
 
 
-def _hyperparameters(spec: JobSpec) -> JobHyperparameters:
+def hyperparameters_of(spec: JobSpec, alpha: float | None) -> JobHyperparameters:
+    """Give the numbers of a spec, at this alpha."""
     epochs = spec.training.epochs
     whole = epochs is not None and epochs.is_integer()
     return JobHyperparameters(
         n_epochs="auto" if epochs is None else int(epochs) if whole else epochs,
         batch_size=spec.training.batch_size,
         learning_rate_multiplier=multiplier_of(spec),
-        neftune_alpha=spec.alpha,
+        neftune_alpha=alpha,
         learning_rate=spec.training.learning_rate,
     )
 
@@ -120,12 +146,18 @@ def _estimate(job: Job) -> int | None:
     return seconds(datetime.now(UTC) + timedelta(seconds=min(left, 10**9)))
 
 
-def _tokens(latest: dict[str, Any]) -> int | None:
+def _parent(job: Job) -> dict[str, str]:
+    return {} if job.sweep_id is None else {PARENT: ours("ftjob-", job.sweep_id)}
+
+
+def tokens_of(latest: dict[str, Any]) -> int | None:
+    """Give the tokens trained on, where they are told."""
     tokens = latest.get("tokens")
     return int(tokens) if isinstance(tokens, int | float) else None
 
 
-def _error(job: Job) -> JobError | None:
+def error_of(job: Job) -> JobError | None:
+    """Tell why a job failed, if it did."""
     if job.error_code is None:
         return None
     return JobError(code=job.error_code, message=job.error_message or "")

@@ -11,10 +11,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from api.openai.create_body import CreateJob, Hyperparameters
+from api.openai.create_body import CreateJob, Hyperparameters, Varied
+from api.openai.ids import PARENT
 from api.refusals import ConflictingFields, InvalidRequest, InvalidSpec
 from neftune_core.spec import JobSpec
 from neftune_core.spec_faults import Fault, faults_of
+from neftune_core.sweep_spec import SweepSpec
 
 _ALPHA = "neftune_alpha"
 _DECIMAL = re.compile(r"-?[0-9]{1,12}(?:\.[0-9]{1,24})?")
@@ -24,6 +26,17 @@ Place = tuple[str, ...]
 
 def spec_of(wanted: CreateJob, dataset: str, validation: str | None) -> JobSpec:
     """Give the spec that the body asks for, its files named natively."""
+    return _drafted(wanted, dataset, validation).finished()
+
+
+def series_of(wanted: CreateJob, varied: Varied, dataset: str, validation: str | None) -> SweepSpec:
+    """Give the series that the body asks for; what it varies stands nowhere else in it."""
+    return _drafted(wanted, dataset, validation).finished_as_series(
+        varied.model_dump(exclude_none=True, exclude_unset=True)
+    )
+
+
+def _drafted(wanted: CreateJob, dataset: str, validation: str | None) -> "_Draft":
     draft = _Draft(wanted.native or {})
     draft.put(("model",), wanted.model, ("model",))
     draft.put(("dataset",), dataset, ("training_file",))
@@ -41,7 +54,7 @@ def spec_of(wanted: CreateJob, dataset: str, validation: str | None) -> JobSpec:
         _put_hyperparameters(draft, wanted.method.supervised.hyperparameters, place)
     if wanted.hyperparameters is not None:
         _put_hyperparameters(draft, wanted.hyperparameters, ("hyperparameters",))
-    return draft.finished()
+    return draft
 
 
 def multiplier_of(spec: JobSpec) -> float:
@@ -86,6 +99,24 @@ class _Draft:
             return JobSpec.model_validate(self._fields)
         except ValidationError as error:
             raise InvalidSpec([self._told(fault) for fault in faults_of(error, JobSpec)]) from error
+
+    def finished_as_series(self, varied: Mapping[str, Any]) -> SweepSpec:
+        """Give the series that varies the spec, or tell what is wrong; likewise."""
+        for field in (("alpha",), ("training", "seed")):
+            if (place := self._places.get(field)) is not None:
+                raise _conflict(place, ("sweep", field[-1]))
+        if PARENT in (self._fields.get("metadata") or {}):
+            fault = Fault(("metadata", PARENT), "reserved", "The jobs of a series name it there")
+            raise InvalidRequest("The metadata has faults; see errors.", [fault])
+        try:
+            return SweepSpec.model_validate({**varied, "job": self._fields})
+        except ValidationError as error:
+            raise InvalidSpec([self._told_of(fault) for fault in faults_of(error, SweepSpec)]) from error
+
+    def _told_of(self, fault: Fault) -> Fault:
+        if fault.loc[:1] == ("job",):
+            return self._told(Fault(fault.loc[1:], fault.code, fault.msg))
+        return Fault(("sweep", *fault.loc), fault.code, fault.msg)
 
     def _told(self, fault: Fault) -> Fault:
         for field, place in self._places.items():
