@@ -20,6 +20,12 @@ from neftune_core.errors import BenchmarkUnavailable, SpecError
 
 STANDARD = ("arc_easy", "arc_challenge", "hellaswag", "mmlu", "truthfulqa_mc1", "truthfulqa_mc2")
 _FOLDERS = ("arc", "hellaswag", "mmlu/default", "truthfulqa")  # where lm-eval describes them
+_REPOSITORIES = {  # of the standard tasks' data, by how their names begin
+    "arc_": "allenai/ai2_arc",
+    "hellaswag": "Rowan/hellaswag",
+    "mmlu": "cais/mmlu",
+    "truthfulqa_": "truthfulqa/truthful_qa",
+}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")  # no path and no pattern: lm-eval would follow those
 _PLAIN = "none"  # the filter that leaves answers as they are
 BATCH = 8
@@ -146,11 +152,19 @@ def _loaded(manager: Any, task: str) -> list[Any]:
         loaded = manager.load([task])
     except Exception as fault:  # whatever the library for data says of what it can't find
         raise BenchmarkUnavailable(
-            f"The data of benchmark {task} can't be read ({type(fault).__name__}): "
-            "place it in the benchmarks folder under the name that the task gives it."
+            f"The data of benchmark {task} can't be read ({type(fault).__name__}); no hub is asked for it. "
+            f"{_how_to_place(task)}"
         ) from fault
     group = loaded["groups"].get(task)
     return list(loaded["tasks"].values()) if group is None else [group]
+
+
+def _how_to_place(task: str) -> str:
+    standard = task in STANDARD or task.startswith("mmlu_")
+    for beginning, repository in _REPOSITORIES.items():
+        if standard and task.startswith(beginning):
+            return f"Place a copy of the data set {repository} in the benchmarks folder, as {repository}."
+    return "Place it in the benchmarks folder under the name that the task gives it."
 
 
 def _read(told: Mapping[str, Any], asked: str) -> dict[str, Scores]:

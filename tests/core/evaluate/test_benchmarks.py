@@ -3,12 +3,15 @@
 import json
 import math
 import os
+import re
 import statistics
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 import torch
 
@@ -160,6 +163,41 @@ def test_what_is_not_there_is_told_by_name(base: Path, bench: Path, task: str) -
     with pytest.raises(BenchmarkUnavailable, match=task):
         Bench(bench).score(load_base(base, CPU), load_tokenizer(base), task)
     assert Path.cwd() == before
+
+
+@pytest.mark.parametrize(
+    ("task", "told"),
+    [
+        (
+            "arc_easy",
+            "no hub is asked for it. Place a copy of the data set allenai/ai2_arc in the benchmarks folder",
+        ),
+        ("arc_mine", "in the benchmarks folder under the name that the task gives it"),
+    ],
+)
+def test_a_benchmark_without_data_tells_what_to_place_where(
+    base: Path, tmp_path: Path, task: str, told: str
+) -> None:
+    (tmp_path / "mine.yaml").write_text("task: arc_mine\ndataset_path: reef/questions\ntest_split: test\n")
+    with pytest.raises(BenchmarkUnavailable, match=re.escape(told)):
+        Bench(tmp_path).score(load_base(base, CPU), load_tokenizer(base), task)
+
+
+def test_a_standard_task_reads_a_copy_of_its_repository(base: Path, tmp_path: Path) -> None:
+    # Given the data set's repository as a download leaves it: Parquet, and a card that says what is where
+    copy = tmp_path / "allenai" / "ai2_arc"
+    (copy / "ARC-Easy").mkdir(parents=True)
+    lines = (lay_out(tmp_path / "made", questions=6) / "lighthouse.jsonl").read_text().splitlines()
+    rows = pyarrow.Table.from_pylist([json.loads(line) for line in lines])
+    splits = ("train", "validation", "test")
+    for split in splits:
+        pyarrow.parquet.write_table(rows, copy / "ARC-Easy" / f"{split}-00000-of-00001.parquet")
+    told = [f"  - split: {split}\n    path: ARC-Easy/{split}-*\n" for split in splits]
+    card = f"---\nconfigs:\n- config_name: ARC-Easy\n  data_files:\n{''.join(told)}---\n# ARC\n"
+    (copy / "README.md").write_text(card)
+    # Then the task that lm-eval brings is measured on it
+    scores = Bench(tmp_path).score(load_base(base, CPU), load_tokenizer(base), "arc_easy")["arc_easy"]
+    assert (scores.documents, set(scores.metrics)) == (6, {"acc", "acc_norm"})
 
 
 @pytest.mark.parametrize("task", ["lighthouse.yaml", "../x", "", "light*", "/etc/passwd", "a" * 129])
