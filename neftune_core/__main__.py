@@ -45,6 +45,12 @@ def parser() -> argparse.ArgumentParser:
         "--model-dir", type=Path, metavar="DIR", help="the base model; else sought under MODELS_DIRS"
     )
     run.add_argument(
+        "--shared-tokens",
+        type=Path,
+        metavar="FILE",
+        help="read what rows become from here, and leave it here for other runs on the same rows",
+    )
+    run.add_argument(
         "--checkpoints",
         action="store_true",
         help="save OUT_DIR/checkpoints/step-… by training.save_every, and when stopped",
@@ -209,6 +215,7 @@ def _do(asked: argparse.Namespace) -> int:
             asked.out,
             asked.validation_rows,
             asked.model_dir,
+            shared_tokens=asked.shared_tokens,
             checkpoints=asked.checkpoints,
             resume=asked.resume,
         )

@@ -5,7 +5,7 @@ Puts templates and tokenizer together. Knows no weights and no plan.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from neftune_core import prompts
 from neftune_core.conversations import parts, splits
@@ -13,14 +13,29 @@ from neftune_core.errors import SpecError
 from neftune_core.prompts_spans import Span
 from neftune_core.rows_canonical import Row
 from neftune_core.spec import JobSpec, TrainingSpec
-from neftune_core.tokenise import Prepared, beginning, encoded, prepare
+from neftune_core.tokenise import Fitted, Prepared, beginning, encoded, fitted, prepare, prepared
+
+
+class Known(Protocol):
+    """What rows became before, and will be known to have become."""
+
+    def get(self, row: Row) -> Sequence[Fitted] | None:
+        """Give what a row becomes, if that is known."""
+
+    def add(self, row: Row, texts: Sequence[Fitted]) -> None:
+        """Remember what a row became."""
 
 
 def examples_of(
-    rows: Sequence[Row], training: TrainingSpec, tokenizer: Any, template: prompts.Template
+    rows: Sequence[Row],
+    training: TrainingSpec,
+    tokenizer: Any,
+    template: prompts.Template,
+    known: Known | None = None,
 ) -> Prepared:
-    """Tokenise all rows as the spec says."""
-    return Reading(training, tokenizer, template).of(rows)
+    """Tokenise all rows as the spec says, but for those that are known."""
+    reading = Reading(training, tokenizer, template)
+    return reading.of(rows) if known is None else reading.beside(rows, known)
 
 
 def refuse_noise_on_nothing(spec: JobSpec, prepared: Prepared) -> None:
@@ -46,6 +61,21 @@ class Reading:
         """Tokenise all rows."""
         spans = ((number, one) for number, row in enumerate(rows) for one in self.spans(row))
         return prepare(spans, self.tokenizer, self.training.max_length, self.begin())
+
+    def beside(self, rows: Sequence[Row], known: Known) -> Prepared:
+        """Tokenise the rows that are not known, to the same examples."""
+        texts = [known.get(row) for row in rows]
+        news = [number for number, found in enumerate(texts) if found is None]
+        spans = ((number, one) for number in news for one in self.spans(rows[number]))
+        fresh: dict[int, list[Fitted]] = {number: [] for number in news}
+        begin = self.begin()
+        for text in encoded(spans, self.tokenizer):
+            fresh[text.row].append(fitted(text, self.training.max_length, begin))
+        for number in news:
+            known.add(rows[number], fresh[number])
+        whole = (fresh[number] if found is None else found for number, found in enumerate(texts))
+        numbered = ((number, one) for number, found in enumerate(whole) for one in found)
+        return prepared(numbered, self.training.max_length)
 
     def spans(self, row: Row) -> Iterator[Sequence[Span]]:
         """Give the text of each example that a row becomes."""

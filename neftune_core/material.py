@@ -13,6 +13,7 @@ from neftune_core.cautions import cautions
 from neftune_core.examples import examples_of, refuse_noise_on_nothing
 from neftune_core.plan import Plan, schedule
 from neftune_core.rows import Row
+from neftune_core.shared_tokens import SharedTokens, key_of
 from neftune_core.spec import JobSpec
 from neftune_core.tokenise import Prepared, refuse_if_mostly_dropped
 
@@ -65,16 +66,31 @@ class Material:
         return warnings
 
 
-def gather(spec: JobSpec, train_rows: Sequence[Row], eval_rows: Sequence[Row], model_dir: Path) -> Material:
-    """Tokenise all rows and plan the steps; refuse what can't train."""
+def gather(
+    spec: JobSpec,
+    train_rows: Sequence[Row],
+    eval_rows: Sequence[Row],
+    model_dir: Path,
+    shared: Path | None = None,
+) -> Material:
+    """Tokenise all rows and plan the steps; refuse what can't train.
+
+    ``shared`` is a file of what rows became in other runs, and will be of this one's.
+    """
     training = spec.training
     tokenizer = model.load_tokenizer(model_dir)
     model.check_length(model_dir, training.max_length)
     template = prompts.resolve_template(
         training.template, train_rows[0].source_format, bool(tokenizer.chat_template)
     )
-    train = examples_of(train_rows, training, tokenizer, template)
+    known = None
+    if shared is not None:
+        key = key_of(training, template, model_dir)
+        known = SharedTokens(shared, key, training.max_length, len(tokenizer))
+    train = examples_of(train_rows, training, tokenizer, template, known)
     refuse_if_mostly_dropped(train, training.max_length)
     refuse_noise_on_nothing(spec, train)
-    held_out = examples_of(eval_rows, training, tokenizer, template)
+    held_out = examples_of(eval_rows, training, tokenizer, template, known)
+    if known is not None:
+        known.write()
     return Material(tokenizer, template, train, held_out, schedule(len(train.examples), spec))

@@ -55,6 +55,7 @@ class Errand:
     validation_rows: Path | None = None
     model_dir: Path | None = None
     checkpoints: bool = False
+    shared_tokens: Path | None = None
     resume: bool = False  # from the newest checkpoint; where there is none, from the beginning
 
 
@@ -107,7 +108,16 @@ def _run(errand: Errand, place: Place, reporter: Hearer, stop: StopFlag) -> int:
     checkpoints = wanted if errand.checkpoints or errand.resume else None
     with ranks.joined(place, cuda=model.has_gpu(spec)) as together:
         outcome = train.run(
-            spec, train_rows, eval_rows, errand.out, base, reporter, stop, together, checkpoints=checkpoints
+            spec,
+            train_rows,
+            eval_rows,
+            errand.out,
+            base,
+            reporter,
+            stop,
+            together,
+            checkpoints=checkpoints,
+            shared_tokens=errand.shared_tokens,
         )
     if outcome.stopped:
         return messages.EXIT_STOPPED

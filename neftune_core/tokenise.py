@@ -87,18 +87,23 @@ def prepare(
 
     ``begin`` is put before each row.
     """
+    texts = ((text.row, fitted(text, max_length, begin)) for text in encoded(rows, tokenizer))
+    return prepared(texts, max_length)
+
+
+def prepared(texts: Iterable[tuple[int, "Fitted"]], max_length: int) -> Prepared:
+    """Make examples of texts that are cut already, and name them; drop those with nothing left to learn."""
     keys = ExampleKeys()
     examples: list[Example] = []
     read: set[int] = set()
     truncated = unended = 0
-    for text in encoded(rows, tokenizer):
-        one = fitted(text, max_length, begin)
-        read.add(text.row)
+    for row, one in texts:
+        read.add(row)
         truncated += one.length > max_length
         if not one.trained.any():
             continue
         unended += one.unended
-        examples.append(Example(text.row, one.ids, one.trained, keys.key(one.ids), one.response))
+        examples.append(Example(row, one.ids, one.trained, keys.key(one.ids), one.response))
     dropped = len(read - {example.row for example in examples})
     return Prepared(tuple(examples), dropped, truncated, unended)
 

@@ -65,6 +65,7 @@ def run(  # noqa: PLR0913, PLR0917 - the run's whole world, each part once
     stop: StopSignal,
     ranks: Ranks = ALONE,
     checkpoints: Wanted | None = None,
+    shared_tokens: Path | None = None,
 ) -> Outcome:
     """Fine-tune the model in ``model_dir`` and save the result under ``workdir``.
 
@@ -74,7 +75,7 @@ def run(  # noqa: PLR0913, PLR0917 - the run's whole world, each part once
     try:
         with naming_full_disk(), naming_out_of_memory(_NOT_IN_A_STEP):
             return _Run(spec, model_dir, workdir, reporter, stop, ranks).whole(
-                train_rows, eval_rows, checkpoints
+                train_rows, eval_rows, checkpoints, shared_tokens
             )
     except Stopped:
         return Outcome(stopped=True)
@@ -101,10 +102,14 @@ class _Run:
         self.eval_losses: EvalLosses | None = None
 
     def whole(
-        self, train_rows: Sequence[Row], eval_rows: Sequence[Row], checkpoints: Wanted | None
+        self,
+        train_rows: Sequence[Row],
+        eval_rows: Sequence[Row],
+        checkpoints: Wanted | None,
+        shared_tokens: Path | None,
     ) -> Outcome:
         """Prepare, load, train, save."""
-        self.material = gather(self.spec, train_rows, eval_rows, self.model_dir)
+        self.material = gather(self.spec, train_rows, eval_rows, self.model_dir, shared_tokens)
         examples = (*self.material.train.examples, *self.material.held_out.examples)
         rows = repr([example.key for example in examples]).encode()
         self.ranks.refuse_if_different({"spec": self.spec.model_dump_json().encode(), "rows": rows})

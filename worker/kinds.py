@@ -22,8 +22,10 @@ from worker.evaluating import Sequel, Surroundings
 from worker.inputs import Check, lay_out, write_json
 from worker.settings import WorkerSettings
 from worker.stop import Bounds
+from worker.token_cache import TokenCache, name_of
 
 ADAPTER = "adapter"
+_TOKENS = "tokens"  # in a run's folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,7 @@ class Kind:
     record: str | None = None  # where it lies, if the runner does not tell
     without: Callable[[Desk, str], None] = lambda _desk, _why: None  # when that one failed, and why
     report: Reporting = lambda _desk, _record, _rows: {}  # files about what it came to, by their names
+    leave: Callable[[Desk], None] = lambda _: None  # what other runs may use; never raises
 
 
 def kind_of(claim: Claim) -> Kind:
@@ -92,7 +95,24 @@ def revision_of(claim: Claim, subject: Callable[[str], Subject]) -> str | None:
 def _training(desk: Desk, model: Path) -> list[str]:
     inputs = lay_out(desk.claim, model, desk.folder, desk.blobs, desk.check)
     restore(desk.claim.checkpoints, desk.folder / "out", desk.blobs, desk.check, desk.pass_over)
-    return inputs.arguments(desk.folder / "out")
+    return [*inputs.arguments(desk.folder / "out"), *_sharing(desk)]
+
+
+def _sharing(desk: Desk) -> list[str]:
+    """Lend the tokens that another run has left, and say where this one may leave its own."""
+    if not desk.settings.token_cache_bytes:
+        return []
+    _token_cache(desk).lend(name_of(desk.claim), desk.folder / _TOKENS)
+    return ["--shared-tokens", str(desk.folder / _TOKENS)]
+
+
+def _left_for_others(desk: Desk) -> None:
+    if desk.settings.token_cache_bytes:
+        _token_cache(desk).take(name_of(desk.claim), desk.folder / _TOKENS)
+
+
+def _token_cache(desk: Desk) -> TokenCache:
+    return TokenCache(desk.settings.work_dir, desk.settings.token_cache_bytes)
 
 
 def _reported(desk: Desk, record: Mapping[str, Any], rows: Iterable[Point]) -> dict[str, Path]:
@@ -180,7 +200,9 @@ def _evaluated(_claim: Claim) -> tuple[str, ...]:
 
 
 KINDS = {
-    "train": Kind("run", _training, _trained, _steps, has_metrics=True, report=_reported),
+    "train": Kind(
+        "run", _training, _trained, _steps, has_metrics=True, report=_reported, leave=_left_for_others
+    ),
     "export": Kind("export", _exporting, _merged, _phases, has_metrics=False),
     "evaluate": Kind(
         "evaluate", _evaluating, _evaluated, _phases, False, _judging, RECORD, _unjudged, _reported_of

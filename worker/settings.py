@@ -38,6 +38,9 @@ class WorkerSettings(StoreSettings):
     model_fetch_seconds: float = Field(4 * 3600, gt=0, description="The longest download of a model.")
     max_log_bytes: int = Field(16 * 1024**2, ge=1024, description="What is kept of a run's log.")
     max_file_bytes: int = Field(1 << 40, ge=1 << 20, description="The largest file a runner may write.")
+    token_cache_bytes: int = Field(
+        2 * 1024**3, ge=0, description="Tokens of rows kept in WORK_DIR for other runs on them; 0: none."
+    )
 
     benchmarks_dir: Path | None = Field(
         None, description="Folder with the operator's benchmarks: YAML of lm-eval, and the data they name."

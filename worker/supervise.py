@@ -262,6 +262,7 @@ class Supervision:
         result = publisher.publish(said, {**self._tables(folder), "log": folder / LOG})
         reported = publisher.store(self._reports(folder, result))
         result = replace(result, artifacts=[*result.artifacts, *reported])
+        self._kind.leave(self._desk(folder))
         failpoint("publish.stored")
         return result
 
