@@ -17,8 +17,8 @@ class FigureRead(Schema):
     kind: str = Field(description="loss, overlap, diversity, judge or benchmarks.")
     measure: str = Field(description="loss, rouge_l, bleu, characters and so on; a benchmark's metric.")
     of: str = Field(description="Which rows, the words that answers are cut to, the other side, the task.")
-    value: float
-    standard_error: float | None
+    value: float = Field(description="What was measured.")
+    standard_error: float | None = Field(description="Of the value, where it has one.")
     base: float | None = Field(description="The base's, where it was measured too.")
     difference: float | None = Field(description="To the base.")
     difference_standard_error: float | None = Field(description="Of the same documents, one by one.")

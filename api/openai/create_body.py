@@ -52,7 +52,7 @@ class Varied(Asked):
 
     alpha: list[Any] | None = None
     seed: list[Any] | None = None
-    strategy: Any = "grid"
+    strategy: Any = Field("grid", description="grid, or halving: alphas that lose are stopped early.")
 
 
 class CreateJob(Asked):

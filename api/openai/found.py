@@ -60,7 +60,7 @@ async def judged(request: Request, found: Found) -> "Verdict | None":
     """Judge a series that has ended."""
     if isinstance(found, OfJob) or not found.has_ended:
         return None
-    verdict: Verdict = await request.app.state.verdicts.of(found.children)
+    verdict: Verdict = await request.app.state.verdicts.of(found.sweep, found.children)
     return verdict
 
 

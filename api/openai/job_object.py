@@ -52,19 +52,19 @@ class SeriesChild(Schema):
     neftune_alpha: float
     seed: int
     status: str = Field(description="The native one.")
-    fine_tuned_model: str | None
+    fine_tuned_model: str | None = Field(description="Null until it has succeeded.")
     eval_loss: float | None = Field(description="Held-out loss at the last step, noise off.")
 
 
 class JobSeries(Schema):
     """What makes a job a series of others."""
 
-    strategy: str
+    strategy: str = Field(description="grid or halving.")
     alpha: list[float]
     seed: list[int]
-    children: list[SeriesChild]
+    children: list[SeriesChild] = Field(description="One for each alpha and seed.")
     outcome: str | None = Field(description="recommended, inconclusive or not_recommended, at its end.")
-    recommended_alpha: float | None
+    recommended_alpha: float | None = Field(description="Null unless the outcome is recommended.")
     why: str | None = Field(description="The outcome in a sentence.")
     winner: str | None = Field(description="The child whose model fine_tuned_model is.")
 
