@@ -281,7 +281,11 @@ def test_stopped_with_checkpoints_another_process_goes_on_to_the_same_bytes(base
     # Unasked nothing is kept, and nothing is said of checkpoints
     assert not (tmp_path / "whole" / "checkpoints").exists()
     assert not [message for message in whole if isinstance(message, messages.Checkpoint)]
-    assert {path.name for path in (tmp_path / "whole").iterdir()} == {"adapter", "record.json", "eval_losses.json"}
+    assert {path.name for path in (tmp_path / "whole").iterdir()} == {
+        "adapter",
+        "record.json",
+        "eval_losses.json",
+    }
 
 
 @pytest.mark.long  # faults/test_runners.py ends supervisors
