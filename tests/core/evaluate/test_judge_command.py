@@ -17,8 +17,10 @@ from neftune_core import messages
 from neftune_core.__main__ import main
 from neftune_core.evaluate.judge.alpaca_eval import read_annotations, write_json
 from neftune_core.evaluate.judge.command import parser
+from neftune_core.evaluate.judge.files import ANSWERS
 from neftune_core.evaluate.spec import EvaluationSpec
 from tests.core.evaluate.judges import judging, longer
+from tests.standalone.processes import eventually
 
 KEY = "sk-canary-0123456789abcdef"
 PAGE = Path(__file__).parents[3] / "docs" / "judge.md"
@@ -136,7 +138,8 @@ def test_who_was_stopped_goes_on_where_it_was(files, number, status):
     with judging(longer, trouble) as server:
         process = start(*words(files, server.url, "--concurrency", 1))
         assert reached.wait(60)
-        # When the process is stopped there
+        # When the process is stopped there, with the ten in its file: who hears them is not who asks on
+        assert eventually(lambda: (files / "out" / ANSWERS).read_bytes().count(b'"key"') == 10, 60)
         process.send_signal(number)
         process.communicate()
         let_go.set()
