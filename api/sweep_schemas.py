@@ -128,7 +128,10 @@ class VerdictRead(Schema):
     outcome: str = Field(description="recommended, not_recommended or inconclusive.")
     recommended_alpha: float | None = Field(description="Null unless the outcome is recommended.")
     interval: list[float] | None = Field(description="Of the recommended alpha's difference to the control.")
-    reasons: list[str] = Field(description="Why no alpha is recommended, in stable words.")
+    reasons: list[str] = Field(
+        description="Why no alpha is recommended, in stable words: unfinished, no_control, no_held_out_rows, "
+        "too_few_seeds, early_stopping_is_as_good, no_clear_difference or noise_is_worse."
+    )
     why: str = Field(description="The same in a sentence.")
     confidence: float = Field(description="Of the intervals.")
     alphas: list[AlphaRead] = Field(description="What is known of each alpha.")

@@ -18,7 +18,7 @@ from neftune_core.eval_losses import MAX_BYTES, NAME, EvalLosses, NotEvalLosses,
 from neftune_store.artifacts import Artifact
 from neftune_store.blobs import Blobs
 from neftune_store.errors import BlobNotFound
-from neftune_store.lifecycle import TERMINAL
+from neftune_store.lifecycle import TERMINAL, Status
 from neftune_store.sweep import Child, Sweep
 from neftune_store.sweeps import artifacts_named
 
@@ -66,7 +66,7 @@ class Verdicts:
         from neftune_core.verdict import Result, judge  # noqa: PLC0415 - as above
 
         left = {(child.alpha, child.seed) for child in children}
-        deleted = [Result(*point, ended=True) for point in sweep.points if point not in left]
+        deleted = [Result(*point, ended=True, succeeded=False) for point in sweep.points if point not in left]
         return judge(
             deleted
             + [
@@ -75,6 +75,7 @@ class Verdicts:
                     child.seed,
                     child.job.status in TERMINAL,
                     self._read(found[child.job.id]) if child.job.id in found else None,
+                    child.job.status == Status.SUCCEEDED,
                 )
                 for child in children
             ]

@@ -31,6 +31,7 @@ class Reason(StrEnum):
     """Why no alpha is recommended."""
 
     UNFINISHED = "unfinished"
+    NO_CONTROL = "no_control"
     NO_HELD_OUT_ROWS = "no_held_out_rows"
     TOO_FEW_SEEDS = "too_few_seeds"
     EARLY_STOPPING = "early_stopping_is_as_good"
@@ -40,6 +41,7 @@ class Reason(StrEnum):
 
 WORDS = {
     Reason.UNFINISHED: "Runs of the series have not ended yet.",
+    Reason.NO_CONTROL: "No run has a control of its seed: they failed, were cancelled or have been deleted.",
     Reason.NO_HELD_OUT_ROWS: "No run and its control have measured the same held-out rows; set validation.",
     Reason.TOO_FEW_SEEDS: f"Fewer than {FEWEST_SEEDS} seeds have a run and its control: it may be chance.",
     Reason.EARLY_STOPPING: "Noise beats the control's last step, not its best: stopping early is as good.",
@@ -50,12 +52,13 @@ WORDS = {
 
 @dataclass(frozen=True)
 class Result:
-    """One run of a series; ``losses`` only of one that has come to its end."""
+    """One run of a series; ``losses`` only of one that has succeeded and held rows out."""
 
     alpha: float
     seed: int
     ended: bool
     losses: EvalLosses | None = None
+    succeeded: bool = True
 
 
 @dataclass(frozen=True)
@@ -147,11 +150,22 @@ def _below(*ones: Difference) -> bool:
 def _cannot_tell(results: Sequence[Result], to_last: Mapping[float, Difference]) -> Reason | None:
     if not all(one.ended for one in results):
         return Reason.UNFINISHED
-    if len({one.seed for one in results}) >= FEWEST_SEEDS and not to_last:
-        return Reason.NO_HELD_OUT_ROWS
+    enough = len({one.seed for one in results}) >= FEWEST_SEEDS
+    if enough and not to_last and (reason := _why_no_pair(results)) is not None:
+        return reason
     if all(one.pairs < FEWEST_SEEDS for one in to_last.values()):
         return Reason.TOO_FEW_SEEDS
     return None
+
+
+def _why_no_pair(results: Sequence[Result]) -> Reason | None:
+    """Say what keeps all runs from being held against a control, if it is not that seeds are few."""
+    succeeded = {(one.alpha, one.seed) for one in results if one.succeeded}
+    controls = {seed for alpha, seed in succeeded if alpha == CONTROL}
+    tuned = {seed for alpha, seed in succeeded if alpha != CONTROL}
+    if not controls or (tuned and not controls & tuned):
+        return Reason.NO_CONTROL
+    return Reason.NO_HELD_OUT_ROWS if tuned else None
 
 
 def _why_none(asked: Sequence[float], to_last: Mapping[float, Difference]) -> tuple[Outcome, Reason]:

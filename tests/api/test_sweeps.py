@@ -208,6 +208,20 @@ def test_runs_that_were_deleted_still_count_as_asked_for(service: Service, clien
     assert five["p_adjusted"] == pytest.approx(4 * max(five["to_last"]["p"], five["to_best"]["p"]))
 
 
+def test_a_series_without_a_control_is_told_that(service: Service, client: httpx.Client) -> None:
+    # Given a control that was cancelled, and two that have been deleted
+    sweep = submitted(client, alpha=[5])
+    cancelled, *deleted = [one for one in shown(client, sweep)["results"] if one["alpha"] == 0]
+    assert client.post(f"/jobs/{cancelled['job']}/cancel").json()["status"] == "cancelled"
+    for job in shown(client, sweep)["results"]:
+        if job["status"] == "queued":
+            succeed(service, job, 4.1)
+    assert {client.delete(f"/jobs/{one['job']}").status_code for one in deleted} == {204}
+    verdict = shown(client, sweep)["verdict"]
+    assert (verdict["outcome"], verdict["reasons"]) == ("inconclusive", ["no_control"])
+    assert "control" in verdict["why"]
+
+
 def test_a_file_that_is_no_such_file_counts_for_nothing(service: Service, client: httpx.Client) -> None:
     sweep = submitted(client, alpha=[5], seed=[1])
     for job in shown(client, sweep)["results"]:

@@ -116,6 +116,31 @@ def test_runs_without_held_out_rows_cannot_be_judged() -> None:
     assert judge(runs).reasons == (Reason.NO_HELD_OUT_ROWS,)
 
 
+def without(runs: list[Result], *points: tuple[float, int]) -> list[Result]:
+    """The same series where these runs have failed."""
+    gone = [Result(*point, True, succeeded=False) for point in points]
+    return [*(one for one in runs if (one.alpha, one.seed) not in points), *gone]
+
+
+def test_a_series_without_a_control_says_that_and_not_that_rows_are_missing() -> None:
+    runs, controls = series({0.0: 4.5, 5.0: 4.2}), [(0.0, seed) for seed in range(3)]
+    found = judge(without(runs, *controls))
+    assert (found.outcome, found.reasons) == (Outcome.INCONCLUSIVE, (Reason.NO_CONTROL,))
+    assert "validation" not in found.why
+    # whether rows were held out or not, and when nothing else came to its end either
+    bare = [Result(one.alpha, one.seed, True) for one in runs]
+    assert judge(without(bare, *controls)).reasons == (Reason.NO_CONTROL,)
+    everything = [(one.alpha, one.seed) for one in runs]
+    assert judge(without(runs, *everything)).reasons == (Reason.NO_CONTROL,)
+    # and where the controls that there are have lost their runs
+    assert judge(without(runs, *controls[:2], (5.0, 2))).reasons == (Reason.NO_CONTROL,)
+
+
+def test_controls_without_any_run_are_too_few_seeds() -> None:
+    runs = series({0.0: 4.5, 5.0: 4.2})
+    assert judge(without(runs, *((5.0, seed) for seed in range(3)))).reasons == (Reason.TOO_FEW_SEEDS,)
+
+
 def test_a_run_is_held_only_against_a_control_on_the_same_rows() -> None:
     strange = [Result(5.0, seed, True, losses(1.0, rows="others")) for seed in range(3)]
     found = judge([*series({0.0: 4.5}), *strange])
