@@ -266,9 +266,7 @@ def _errors(error: Exception) -> list[dict[str, Any]]:
                 {"loc": list(found["loc"]), "code": found["type"], "msg": found["msg"]}
                 for found in error.errors()[:FAULTS_TOLD]
             ]
-        case ModelError():
-            return [{"loc": ["model"], "code": error.code, "msg": str(error)}]
-        case SecretUnknown():
+        case ModelError() | SecretUnknown():
             return [{"loc": list(error.place), "code": error.code, "msg": str(error)}]
         case CoreError():
             return [

@@ -14,8 +14,10 @@ from api.models import Models
 from api.refusals import InvalidSpec
 from api.schemas import Listing
 from api.sweep_schemas import SweepDetail, SweepRead
+from neftune_core.errors import ModelError
 from neftune_core.spec_faults import faults_of
 from neftune_core.sweep_spec import SweepSpec
+from neftune_store.errors import SecretUnknown
 from neftune_store.measured import Evaluations, headlines_of
 from neftune_store.sweep import Child, Sweep
 from neftune_store.sweeps import SweepLedger
@@ -58,8 +60,12 @@ def submit(  # noqa: PLR0913, PLR0917 - each thing a request carries, by name
     sweeps: RingingSweeps,
 ) -> SweepRead:
     """Record all jobs of the series, or none of them."""
-    models.check(spec.job.model, spec.job.revision)
-    sweep, created = sweeps.submit(who.project_id, spec, idempotency_key=key)
+    try:
+        models.check(spec.job.model, spec.job.revision)
+        sweep, created = sweeps.submit(who.project_id, spec, idempotency_key=key)
+    except (ModelError, SecretUnknown) as error:
+        error.place = ("job", *error.place)  # of what a job names in its own body
+        raise
     response.status_code = 201 if created else 200
     response.headers["location"] = f"/sweeps/{sweep.id}"
     return _shown(sweeps, sweep)

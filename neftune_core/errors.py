@@ -35,6 +35,7 @@ A leaf has a stable ``code``; its message names the thing and the way out. No HT
 the api maps codes at its edge, the supervisor keeps them with the job.
 """
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 
@@ -76,7 +77,9 @@ class TemplateError(DatasetError):
 
 
 class ModelError(CoreError):
-    """The base model can't be used."""
+    """The base model can't be used. ``place``: where what was asked for names it."""
+
+    place: Sequence[str] = ("model",)
 
     code = "model_error"
 

@@ -92,6 +92,23 @@ def test_what_is_wrong_is_told_with_its_place_and_makes_nothing(
     assert client.get("/jobs").json()["items"] == client.get("/sweeps").json()["items"] == []
 
 
+@pytest.mark.parametrize(
+    ("given", "loc", "code"),
+    [
+        ({"model": "org/unknown"}, ["job", "model"], "model_not_available"),
+        ({"hub_token": {"secret": "none"}}, ["job", "hub_token", "secret"], "secret_unknown"),
+    ],
+)
+def test_what_the_job_of_a_series_names_and_is_not_there_is_told_in_its_place(
+    client: httpx.Client, given: dict[str, Any], loc: list[str], code: str
+) -> None:
+    asked = body(client)
+    answer = client.post("/sweeps", json={**asked, "job": {**asked["job"], **given}})
+    assert (answer.status_code, answer.json()["code"]) == (422, code)
+    assert [(fault["loc"], fault["code"]) for fault in answer.json()["errors"]] == [(loc, code)]
+    assert client.get("/jobs").json()["items"] == client.get("/sweeps").json()["items"] == []
+
+
 def test_a_foreign_dataset_makes_no_series(client: httpx.Client, stranger: httpx.Client) -> None:
     answer = stranger.post("/sweeps", json=body(client))
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
