@@ -62,7 +62,7 @@ class SweepRead(Schema):
         return cls(
             id=sweep.id,
             name=sweep.spec["job"].get("name"),
-            status=status_of(children),
+            status=status_of(children, sweep.deleted),
             intent=sweep.intent,
             strategy=sweep.strategy,
             alpha=list(sweep.spec["alpha"]),

@@ -26,6 +26,7 @@ class Sweep:
     rungs: Sequence[Mapping[str, Any]]  # of halving: where, which alphas went on, which were stopped
     intent: Intent
     created_at: datetime
+    deleted: Sequence[Status] = ()  # how its jobs ended, where none is left of it
 
     @property
     def points(self) -> Sequence[tuple[float, int]]:
@@ -70,16 +71,24 @@ class Child:
         return self.job.held_step is not None and self.job.intent == Intent.PAUSE
 
 
-def status_of(children: Sequence[Child]) -> Status:
-    """Derive the status of a series from its jobs; those that halving stopped did what they were to do."""
+def status_of(children: Sequence[Child], deleted: Sequence[Status] = ()) -> Status:
+    """Derive the status of a series from its jobs; those that halving stopped did what they were to do.
+
+    ``deleted``: how those of a series ended of which no job is left.
+    """
     done = [child for child in children if child.job.cancel_reason != HALVING]
+    if not children:
+        return _ended(Counter(deleted))
     found = Counter(child.job.status for child in done)
     if len(done) == found[Status.SUCCEEDED] + found[Status.FAILED] + found[Status.CANCELLED]:
-        ended = (Status.FAILED, Status.CANCELLED)
-        return next((status for status in ended if found[status]), Status.SUCCEEDED)
+        return _ended(found)
     if found[Status.RUNNING]:
         return Status.RUNNING
     if found[Status.QUEUED]:
         return Status.QUEUED if found[Status.QUEUED] == len(done) else Status.RUNNING
     resting = [child for child in done if child.job.status == Status.PAUSED]
     return Status.RUNNING if all(child.is_held for child in resting) else Status.PAUSED
+
+
+def _ended(found: Counter[Status]) -> Status:
+    return next((status for status in (Status.FAILED, Status.CANCELLED) if found[status]), Status.SUCCEEDED)

@@ -5,11 +5,12 @@ takes its place. Lock order: the series' row, then its jobs.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import func, literal, select, tuple_, update
+from sqlalchemy import exists, func, literal, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from neftune_core.halving import RUNGS
 from neftune_core.sweep_spec import SweepSpec
@@ -19,7 +20,7 @@ from neftune_store.ids import is_id, new_id
 from neftune_store.job import Job, job_of
 from neftune_store.jobs import JobLedger
 from neftune_store.journal import FRESH
-from neftune_store.lifecycle import TERMINAL, Intent
+from neftune_store.lifecycle import TERMINAL, Intent, Status
 from neftune_store.models import ArtifactRecord, JobRow, ResultRow, RunRow, SweepRow
 from neftune_store.paging import Page, Place, check_limit, decode_cursor, page_of
 from neftune_store.submit import Origin, sha256_of, submit
@@ -67,7 +68,7 @@ class SweepLedger:
 
     def get(self, project_id: str, sweep_id: str) -> Sweep:
         """Give one series of the project."""
-        return _sweep_of(self._row(project_id, sweep_id))
+        return self._told([self._row(project_id, sweep_id)])[0]
 
     def list(
         self,
@@ -88,7 +89,7 @@ class SweepLedger:
         found = found.order_by(SweepRow.created_at.desc(), SweepRow.id.desc())
         rows = self._session.scalars(found.limit(check_limit(limit) + 1)).all()
         places = [Place(row.created_at, row.id) for row in rows]
-        return page_of([_sweep_of(row) for row in rows], places, limit)
+        return page_of(self._told(rows), places, limit)
 
     def children(self, sweeps: Sequence[Sweep]) -> dict[str, Sequence[Child]]:
         """Give the latest job of each point of these series, in the order in which they were asked for."""
@@ -127,11 +128,12 @@ class SweepLedger:
 
     def _tell(self, project_id: str, sweep_id: str, intent: Intent, move: Move) -> Sweep:
         row = self._row(project_id, sweep_id, lock=True)
-        children = self.children([_sweep_of(row)])[row.id]
+        (sweep,) = self._told([row])
+        children = self.children([sweep])[row.id]
         if all(child.job.status in TERMINAL for child in children):
             if row.intent == intent:
-                return _sweep_of(row)
-            raise AlreadyFinished(status_of(children))
+                return sweep
+            raise AlreadyFinished(status_of(children, sweep.deleted))
         if row.intent == Intent.CANCEL != intent:  # a job that was retried since can be cancelled too
             raise InvalidMove("The series is being cancelled; that cannot be taken back.")
         ledger = JobLedger(self._session)
@@ -147,7 +149,31 @@ class SweepLedger:
         row = self._session.scalars(found).one()
         if row.body_sha256 != body_sha256:
             raise IdempotencyConflict
-        return _sweep_of(row)
+        return self._told([row])[0]
+
+    def _told(self, rows: Sequence[SweepRow]) -> Sequence[Sweep]:
+        """Give series as values; of those whose jobs are all deleted, how the latest of each point ended."""
+        left = aliased(JobRow)
+        found = (
+            select(JobRow)
+            .where(
+                JobRow.sweep_id.in_([row.id for row in rows]),
+                ~exists().where(left.sweep_id == JobRow.sweep_id, left.deleted_at.is_(None)),
+            )
+            .order_by(JobRow.created_at, JobRow.id)
+        )
+        latest: dict[str, dict[tuple[float, int], JobRow]] = {row.id: {} for row in rows}
+        for job in self._session.scalars(found, execution_options=FRESH):
+            latest[job.sweep_id or ""][job.alpha, int(job.spec["training"]["seed"])] = job
+        return [
+            replace(
+                _sweep_of(row),
+                deleted=tuple(
+                    Status(job.status) for job in latest[row.id].values() if job.cancel_reason != HALVING
+                ),
+            )
+            for row in rows
+        ]
 
     def _row(self, project_id: str, sweep_id: str, *, lock: bool = False) -> SweepRow:
         if not is_id("swp", sweep_id):

@@ -53,6 +53,12 @@ def children(engine: Engine, sweep: Sweep) -> list[Child]:
         return list(sweeps.children([sweep])[sweep.id])
 
 
+def delete_all(engine: Engine, sweep: Sweep) -> None:
+    for child in children(engine, sweep):
+        with unit_of_work(engine) as session:
+            JobLedger(session).delete(sweep.project_id, child.job.id)
+
+
 def look(engine: Engine) -> None:
     with unit_of_work(engine) as session:
         reconcile_once(session)
@@ -229,6 +235,39 @@ def test_a_cancelled_series_whose_job_was_retried_can_be_cancelled_again(engine:
     assert cancelled() == {Status.CANCELLED: 2}
 
 
+def test_a_series_whose_jobs_are_all_deleted_is_still_what_it_was(engine: Engine) -> None:
+    def shown(sweep: Sweep) -> Status:
+        with ledger(engine) as sweeps:
+            told = sweeps.get(sweep.project_id, sweep.id)
+            (listed,) = (one for one in sweeps.list(sweep.project_id).items if one.id == sweep.id)
+            assert listed == told
+            return status_of(sweeps.children([told])[sweep.id], told.deleted)
+
+    # Given one that was cancelled
+    sweep = make_sweep(engine, seed=[1])
+    with ledger(engine) as sweeps:
+        sweeps.cancel(sweep.project_id, sweep.id)
+    delete_all(engine, sweep)
+    assert shown(sweep) == Status.CANCELLED
+    with pytest.raises(AlreadyFinished, match="cancelled"), ledger(engine) as sweeps:
+        sweeps.resume(sweep.project_id, sweep.id)
+    # One whose job has failed, was retried and then succeeded, and one that has failed and was left at that
+    for retried, status in ((True, Status.SUCCEEDED), (False, Status.FAILED)):
+        sweep = make_sweep(engine, seed=[1])
+        settle(engine, make_claim(engine), Status.FAILED)
+        settle(engine, other := make_claim(engine), Status.SUCCEEDED)
+        if retried:
+            failed = next(one for one in children(engine, sweep) if one.job.id != other.job_id)
+            with unit_of_work(engine) as session:
+                JobLedger(session).retry(sweep.project_id, failed.job.id)
+            settle(engine, make_claim(engine), Status.SUCCEEDED)
+            with unit_of_work(engine) as session:
+                JobLedger(session).delete(sweep.project_id, failed.job.id)
+        delete_all(engine, sweep)
+        assert children(engine, sweep) == []
+        assert shown(sweep) == status
+
+
 def test_which_series_a_job_is_of_never_changes(engine: Engine) -> None:
     sweep, other = make_sweep(engine), make_sweep(engine)
     moved = text("UPDATE jobs SET sweep_id = :other WHERE sweep_id = :sweep")
@@ -289,6 +328,10 @@ def test_halving_stops_the_worse_half_at_each_rung_and_never_the_control(engine:
         (0.5, [10.0], [15.0]),
     ]
     assert rungs[0]["losses"][0] == {"alpha": 5.0, "seed": 1, "eval_loss": pytest.approx(4.401)}
+    # And without its jobs it has still succeeded
+    delete_all(engine, sweep)
+    with ledger(engine) as sweeps:
+        assert status_of((), sweeps.get(sweep.project_id, sweep.id).deleted) == Status.SUCCEEDED
 
 
 def test_nothing_is_decided_before_all_have_come(engine: Engine) -> None:
