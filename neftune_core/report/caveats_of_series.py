@@ -14,6 +14,8 @@ WORDS = {
     "not judged.",
     "control_overtrained": "The runs without noise were best before their end: they have trained for too "
     "long, and noise may look good only against that.",
+    "control_still_falling": "Runs without noise were best at their very end: they were not trained for long "
+    "enough to need noise, and more steps may change the answer.",
     "rows_decide": "Most of the error comes from which rows are held out: more seeds would not narrow it, "
     "more held-out rows would.",
     "evaluations_incomplete": "Not all runs were evaluated; means of evaluations are over those that were.",
@@ -23,6 +25,7 @@ WORDS = {
     "only_losses_judged": "The verdict is on held-out loss alone. Other differences are shown without a "
     "test: among many, some are large by chance.",
 }
+_DECIDED = {"recommended", "not_recommended"}
 _FAILED = {"failed", "cancelled"}
 
 
@@ -47,8 +50,11 @@ def _codes(told: Mapping[str, Any], runs: Sequence[Run]) -> Iterator[str]:
         yield "runs_missing"
     if halved:
         yield "halved"
-    if any(_overtrained(line) for line in results if number(line, "alpha") == 0):
+    controls = [line for line in results if number(line, "alpha") == 0]
+    if any(_overtrained(line) for line in controls):
         yield "control_overtrained"
+    elif text(told, "verdict", "outcome") in _DECIDED and any(_still_falling(line) for line in controls):
+        yield "control_still_falling"
     for line in entries(told, "verdict", "alphas"):
         rows, seeds = (number(line, "to_last", name) for name in ("row_error", "seed_error"))
         if rows is not None and seeds is not None and rows > seeds:
@@ -77,3 +83,8 @@ def _many(told: Mapping[str, Any], name: str) -> int:
 def _overtrained(line: Mapping[str, Any]) -> bool:
     last, best = number(line, "eval_loss"), number(line, "best_eval_loss")
     return last is not None and best is not None and best < last
+
+
+def _still_falling(line: Mapping[str, Any]) -> bool:
+    last, best, step = (number(line, name) for name in ("eval_loss", "best_eval_loss", "best_step"))
+    return last is not None and best is not None and best >= last and step != 0  # 0: no step beats the base

@@ -117,6 +117,9 @@ def report():
     return report_of(Series(sweep(), runs()))
 
 
+FALLING = "control_still_falling"  # what is made here has its controls best at their very end
+
+
 def codes(told, of=None):
     return {one.code for one in report_of(Series(told, of or {})).caveats}
 
@@ -274,19 +277,31 @@ def test_runs_that_differ_in_more_are_told():
     assert ("2.14.0", "alpha 5, seed 2") in {(row["value"], row["runs"]) for row in rows}
 
 
-def test_a_series_alone_has_no_caveat():
-    assert codes(sweep()) == set()
+def test_a_series_alone_has_the_caveats_of_its_controls_and_no_other():
+    # A control is best at its end or before; as long as nothing is decided, the first limits nothing
+    assert codes(sweep()) == {FALLING}
+    assert codes(sweep(verdict=verdict(outcome="not_recommended", recommended_alpha=None))) == {FALLING}
+    assert codes(sweep(verdict=verdict(outcome="inconclusive", recommended_alpha=None))) == set()
+
+
+def test_a_control_that_never_beats_the_base_does_not_fall():
+    both = [line(0.0, 1, best_step=0), line(5.0, 1)]
+    assert codes(sweep(both, seed=[1])) == set()
+    unknown = [line(0.0, 1, best_eval_loss=None), line(5.0, 1)]
+    assert codes(sweep(unknown, seed=[1])) == set()
+    # nor do runs with noise count
+    assert codes(sweep([line(5.0, 1)], alpha=[5.0], seed=[1])) == set()
 
 
 @pytest.mark.parametrize(
     ("results", "added"),
     [
-        ([line(0.0, 1), line(5.0, 1, status="failed")], {"runs_missing"}),
-        ([line(0.0, 1), line(5.0, 1, status="running")], set()),
-        ([line(0.0, 1), line(5.0, 1, status="cancelled")], {"runs_missing"}),
-        ([line(0.0, 1), line(5.0, 1, status="cancelled", cancel_reason="halving")], {"halved"}),
+        ([line(0.0, 1), line(5.0, 1, status="failed")], {FALLING, "runs_missing"}),
+        ([line(0.0, 1), line(5.0, 1, status="running")], {FALLING}),
+        ([line(0.0, 1), line(5.0, 1, status="cancelled")], {FALLING, "runs_missing"}),
+        ([line(0.0, 1), line(5.0, 1, status="cancelled", cancel_reason="halving")], {FALLING, "halved"}),
         ([line(0.0, 1, best_eval_loss=3.5), line(5.0, 1)], {"control_overtrained"}),
-        ([line(0.0, 1), line(5.0, 1, best_eval_loss=3.5)], set()),
+        ([line(0.0, 1), line(5.0, 1, best_eval_loss=3.5)], {FALLING}),
     ],
 )
 def test_results_have_the_caveats_that_apply(results, added):
@@ -294,21 +309,21 @@ def test_results_have_the_caveats_that_apply(results, added):
 
 
 def test_runs_that_were_deleted_are_missing():
-    assert codes(sweep([line(0.0, 1), line(5.0, 1)], seed=[1, 2])) == {"runs_missing"}
+    assert codes(sweep([line(0.0, 1), line(5.0, 1)], seed=[1, 2])) == {FALLING, "runs_missing"}
 
 
 def test_error_that_comes_from_rows_is_told():
     to_last = difference(-0.05, row_error=0.0072)
     alphas = [{"alpha": 5.0, "to_last": to_last, "to_best": difference(-0.03), "p_adjusted": 0.001}]
-    assert codes(sweep(verdict=verdict(alphas=alphas))) == {"rows_decide"}
+    assert codes(sweep(verdict=verdict(alphas=alphas))) == {FALLING, "rows_decide"}
 
 
 def test_runs_that_are_at_hand_have_their_caveats_too():
     clean = runs()
-    assert codes(sweep(), clean) == {"only_losses_judged"}
-    assert codes(sweep(), runs(eval_rows=20)) == {"only_losses_judged", "few_held_out_rows"}
+    assert codes(sweep(), clean) == {FALLING, "only_losses_judged"}
+    assert codes(sweep(), runs(eval_rows=20)) == {FALLING, "only_losses_judged", "few_held_out_rows"}
     some = {name: run for name, run in clean.items() if name != "job_5_3"}
-    assert codes(sweep(), some) == {"only_losses_judged", "evaluations_incomplete"}
+    assert codes(sweep(), some) == {FALLING, "only_losses_judged", "evaluations_incomplete"}
     other = made.evaluation(of={"checkpoint": "best"})
     mixed = {**clean, "job_0_1": made.run(alpha=0.0, seed=1, evaluations=[other])}
     assert "checkpoints_mixed" in codes(sweep(), mixed)
