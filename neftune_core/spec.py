@@ -37,8 +37,22 @@ def not_supported(field: str, what: str) -> PydanticCustomError:
 
 StrictInt = Annotated[int, Field(strict=True)]
 Finite = Annotated[float, Field(strict=True, allow_inf_nan=False), AfterValidator(_positive_zero)]
+LEAST_ALPHA = 1e-6  # below, noise drowns in the rounding of fp32, and then in nothing at all
+
+
+def _measurable(alpha: float) -> float:
+    """Refuse noise that no measurement could find in the model."""
+    if 0 < alpha < LEAST_ALPHA:
+        raise PydanticCustomError(
+            "too_weak", f"Give 0, which is plain fine-tuning, or at least {LEAST_ALPHA:g}."
+        )
+    return alpha
+
+
 Alpha = Annotated[
-    Finite, Field(ge=0, le=100, description="NEFTune strength as in the paper; 0 is plain fine-tuning.")
+    Finite,
+    Field(ge=0, le=100, description="NEFTune strength as in the paper, 0 or 1e-6 to 100; 0: no noise."),
+    AfterValidator(_measurable),
 ]
 ModelId = Annotated[
     str,

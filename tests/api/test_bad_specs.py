@@ -21,7 +21,8 @@ def post(client: httpx.Client, body: str | dict[str, Any]) -> httpx.Response:
     [("-1", "invalid_spec"), ("NaN", "invalid_json"), ("Infinity", "invalid_json"),
      ("-Infinity", "invalid_json"), ("1e999", "invalid_json"), ("1e308", "invalid_spec"),
      ('"5"', "invalid_spec"), ("true", "invalid_spec"), ("null", "invalid_spec"), ("[5]", "invalid_spec"),
-     ("1" * 5000, "invalid_json"), ("100.5", "invalid_spec")],
+     ("1" * 5000, "invalid_json"), ("100.5", "invalid_spec"),
+     ("1e-300", "invalid_spec"), ("9e-7", "invalid_spec")],
 )  # fmt: skip
 def test_a_wrong_alpha_is_refused_in_its_place(client: httpx.Client, alpha: str, code: str) -> None:
     answer = post(client, f'{{"model": "{MODEL}", "dataset": "ds_x", "alpha": {alpha}}}')

@@ -10,6 +10,12 @@ from neftune_core.sweep_spec import SweepSpec
 JOB = {"model": "org/base", "dataset": "ds_x"}
 
 
+def test_an_alpha_too_weak_to_be_measured_is_refused_in_a_series_too() -> None:
+    with pytest.raises(ValidationError, match="at least 1e-06"):
+        SweepSpec.model_validate({"job": JOB, "alpha": [5, 1e-300]})
+    assert SweepSpec.model_validate({"job": JOB, "alpha": [1e-6]}).alpha == (0, 1e-6)
+
+
 def test_only_the_job_needs_to_be_said() -> None:
     spec = SweepSpec.model_validate({"job": JOB})
     assert (spec.alpha, spec.seed, spec.strategy) == ((0.0, 5.0, 10.0, 15.0), (42, 43, 44), "grid")
