@@ -1,6 +1,7 @@
 """Asking for evaluations: what is fixed and held, what is refused, and what is told of them."""
 
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -348,6 +349,19 @@ def test_what_compares_with_a_run_that_was_deleted_is_not_asked_again(
     assert code(client.post(f"/jobs/{told['id']}/retry")) == (404, "not_found")
 
 
+def test_a_base_that_is_gone_is_told_before_anything_is_asked_for(
+    service: Service, client: httpx.Client
+) -> None:
+    base = service.settings.models_dirs[0] / "org" / "passing"
+    shutil.copytree(base.parent / "base", base)
+    job = trained(service, client, model="org/passing")
+    shutil.rmtree(base)
+    answer = ask(client, job)
+    assert code(answer) == (422, "model_not_available")
+    assert answer.json()["errors"][0]["loc"] == ["model"]
+    assert not client.get("/evaluations").json()["items"]
+
+
 def test_a_dry_run_tells_the_parts_and_the_judges_calls_and_makes_nothing(
     service: Service, client: httpx.Client
 ) -> None:
@@ -378,6 +392,13 @@ def test_a_dry_run_tells_the_parts_and_the_judges_calls_and_makes_nothing(
         "price": (sent * 2 + heard * 10) / 1e6,
     }
     assert not client.get("/evaluations").json()["items"]
+    # Of the run's own rows only those are asked that it has held out
+    own = trained(service, client, validation={"split": 0.4})
+    rows = client.get(f"/datasets/{own['spec']['dataset']}").json()["rows"]
+    answer = client.post(
+        f"/jobs/{own['id']}/evaluations", params={"dry_run": "true"}, json={"kinds": ["diversity"]}
+    )
+    assert 0 < answer.json()["prompts"] == int(0.4 * rows) < rows
     # It refuses what the real one would refuse
     refused = client.post(
         f"/jobs/{job['id']}/evaluations", params={"dry_run": "true"}, json={**LOSS, "checkpoint": 7}

@@ -109,6 +109,33 @@ def test_what_the_job_of_a_series_names_and_is_not_there_is_told_in_its_place(
     assert client.get("/jobs").json()["items"] == client.get("/sweeps").json()["items"] == []
 
 
+def test_a_series_keeps_its_rows_as_long_as_one_of_its_jobs_goes_on(
+    service: Service, client: httpx.Client
+) -> None:
+    sweep = submitted(client, alpha=[5], seed=[1])
+    first, other = shown(client, sweep)["results"]
+    rows = f"/datasets/{sweep['job']['dataset']}"
+    claim(service, {"id": first["job"]})
+    refused = client.delete(rows)
+    assert (refused.status_code, refused.json()["code"]) == (409, "dataset_in_use")
+    # nor when all are told to end, and one has not yet
+    assert client.post(f"/sweeps/{sweep['id']}/cancel").status_code == 202
+    assert client.get(f"/jobs/{other['job']}").json()["status"] == "cancelled"
+    assert client.delete(rows).status_code == 409
+    assert client.get(rows).status_code == 200
+
+
+def test_rows_of_a_series_that_has_ended_can_be_deleted_and_its_table_stays(
+    service: Service, client: httpx.Client
+) -> None:
+    sweep = submitted(client, alpha=[5])
+    all_succeed(service, client, sweep, {0: 4.5, 5: 4.1})
+    before = shown(client, sweep)
+    assert client.delete(f"/datasets/{sweep['job']['dataset']}").status_code == 204
+    assert shown(client, sweep) == before
+    assert before["verdict"]["recommended_alpha"] == 5
+
+
 def test_a_foreign_dataset_makes_no_series(client: httpx.Client, stranger: httpx.Client) -> None:
     answer = stranger.post("/sweeps", json=body(client))
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
