@@ -260,6 +260,7 @@ def asked_to_judge():
         parser.add_argument(name)
     parser.add_argument("--others")
     parser.add_argument("--allow", action="append", default=[])
+    parser.add_argument("--ask-nobody", action="store_true")
     for name in ("report-fd", "key-fd"):
         parser.add_argument(f"--{name}", type=int)
     return parser.parse_args()
@@ -338,7 +339,7 @@ def judge(given):
         time.sleep(0.02)
     if toy.stopped:
         sys.exit(75)
-    if toys.get("judging") == "die":
+    if toys.get("judging") == "dieagain" or (toys.get("judging") == "die" and not given.ask_nobody):
         os.kill(os.getpid(), signal.SIGKILL)
     if toys.get("judging") == "fail":
         toy.say(type="failed", code="invalid_spec", detail="The key is no word.", retryable=False)
@@ -347,6 +348,7 @@ def judge(given):
     known = answers.read_text() if answers.exists() else ""
     results = json.loads((toy.out / "evaluation" / "results.json").read_text())
     results["judge"] = {"known": known.split(), "allow": given.allow, "others": given.others}
+    results["judge"]["asked"] = not given.ask_nobody
     answers.write_text(known + f"answer-{len(known.split())}\n")
     leave(toy, results)
 

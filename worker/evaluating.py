@@ -34,10 +34,14 @@ Record = Callable[[], Mapping[str, Any]]  # of the run that is measured; raises 
 
 @dataclass(frozen=True, slots=True)
 class Sequel:
-    """A second child: its verb and arguments, and how its key is got, if it needs one."""
+    """A second child: its verb and arguments, and how its key is got, if it needs one.
+
+    ``instead``: more arguments, with which a third one makes the best of what it has left when it dies.
+    """
 
     verb: tuple[str, ...]
     arguments: list[str]
+    instead: tuple[str, ...]
     key: Callable[[], str] | None = None
 
 
@@ -84,6 +88,7 @@ def judging(
             *(() if others is None else ("--others", str(others))),
             *(word for host in allowed for word in ("--allow", host)),
         ],
+        instead=("--ask-nobody",),
         key=None if key is None else partial(open_secret, key["secret"]),
     )
 

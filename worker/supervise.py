@@ -172,12 +172,15 @@ class Supervision:
         self._wishes.check()
         command = [*command_of(self._slot.settings, *sequel.verb), *sequel.arguments]
         after = self._heard(self._spawned(command, folder, key), folder, heard)
-        if after.stop in ASKED_FOR:
+        if _did_well(after) or after.stop in ASKED_FOR:
             return after
-        ending = after.ending
-        if after.stop is not None or ending.failed is not None or ending.status != EXIT_OK:
-            return self._without(after, folder, why_ended(after.stop, ending))
-        return after
+        why = why_ended(after.stop, after.ending)
+        if after.ending.failed is None:  # it died, and what it has left may still be told
+            log.warning("run.sequel_died", why=why)
+            after = self._heard(self._spawned([*command, *sequel.instead], folder), folder, after)
+            if _did_well(after) or after.stop in ASKED_FOR:
+                return after
+        return self._without(after, folder, why)
 
     def _without(self, heard: Heard, folder: Path, why: str) -> Heard:
         """Go on with what the runner has left."""
@@ -291,6 +294,10 @@ class Supervision:
         except StoreError as fault:
             log.warning("run.log_not_stored", code=fault.code)
             return None
+
+
+def _did_well(heard: Heard) -> bool:
+    return heard.stop is None and heard.ending.failed is None and heard.ending.status == EXIT_OK
 
 
 def _judged_fault(fault: Exception) -> Verdict:

@@ -119,8 +119,7 @@ def _crashed(status: int, memory: Memory) -> Verdict:
         hint = f"The host may have run out of memory.{memory.told()} {ADVICE}"
         return give_back("crashed", "worker_crashed", f"The runner was killed by SIGKILL. {hint}")
     if status < 0:
-        name = signal.Signals(-status).name if -status in set(signal.Signals) else str(-status)
-        return give_back("crashed", "worker_crashed", f"The runner was killed by {name}.")
+        return give_back("crashed", "worker_crashed", f"The runner was killed by {_signal(status)}.")
     if status == EXIT_STOPPED:
         return give_back(
             "crashed", "worker_crashed", "The runner stopped without being asked to by its worker."
@@ -131,10 +130,24 @@ def _crashed(status: int, memory: Memory) -> Verdict:
 
 
 def why_ended(stop: Stop | None, ending: Ending) -> str:
-    """Say in a sentence why a child that the run can do without brought nothing."""
+    """Say in a sentence why a child that the run can do without brought nothing; it holds no model."""
     if stop is not None:
         return OURS[stop].message
-    return _said(ending.failed).message if ending.failed else _crashed(ending.status, ending.memory).message
+    if ending.failed is not None:
+        return _said(ending.failed).message
+    told = ending.memory.told()
+    if ending.memory.ran_out:
+        return f"The host had no memory left for the process that asks.{told} Give the worker more memory."
+    if ending.status >= 0:
+        return f"The process that asks ended with status {ending.status} and gave no reason."
+    why = f"The process that asks was killed by {_signal(ending.status)}."
+    if -ending.status == signal.SIGKILL:
+        why += f" The host may have run out of memory.{told} Give the worker more memory."
+    return why
+
+
+def _signal(status: int) -> str:
+    return signal.Signals(-status).name if -status in set(signal.Signals) else str(-status)
 
 
 def bent(judged: Verdict, intent: Intent) -> Verdict:

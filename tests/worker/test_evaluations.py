@@ -3,7 +3,9 @@
 import base64
 import hashlib
 import json
-from typing import Any
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -13,6 +15,8 @@ from neftune_store.job import Job
 from neftune_store.sealing import Sealer
 from neftune_store.secrets import SecretLedger
 from tests.worker_house import QUICK, ROWS, House, kill, until
+from worker.evaluating import Surroundings, tell_missing
+from worker.workdir import PREFIX
 
 KEY = "jk_canary_of_the_tests"
 SECRET_KEY = base64.b64encode(bytes(32)).decode()
@@ -169,7 +173,7 @@ def test_what_a_judge_has_said_is_known_the_next_time(court: House) -> None:
 @pytest.mark.parametrize(
     ("toy", "judge", "why"),
     [
-        ("judging=die", {}, "killed by SIGKILL"),
+        ("judging=dieagain", {}, "The process that asks was killed by SIGKILL."),
         ("judging=fail", {}, "The key is no word."),
         ("", {"key": {"secret": "gone"}}, "no secret of this name"),
     ],
@@ -190,15 +194,42 @@ def test_a_judge_that_fails_is_missing_and_fails_nothing(
     (missing,) = told["missing"]
     assert missing["what"] == "judge"
     assert why in missing["why"]
+    assert "batch_size" not in missing["why"]
     assert len(told["pids"]) == 3
+
+
+def test_a_judge_without_figures_is_missing_once_whatever_it_had_told(tmp_path: Path) -> None:
+    results = tmp_path / "out" / "evaluation" / "results.json"
+    results.parent.mkdir(parents=True)
+    before = [{"what": what, "why": "Before."} for what in ("loss/held_out", "judge", "judge/checkpoint")]
+    results.write_text(json.dumps({"missing": before}))
+    tell_missing(cast(Surroundings, SimpleNamespace(out=tmp_path / "out")), "It is gone.")
+    told = json.loads(results.read_text())["missing"]
+    assert told == [before[0], {"what": "judge", "why": "It is gone."}]
+
+
+def test_a_judge_that_dies_leaves_the_figures_of_what_it_has_heard(court: House) -> None:
+    house = court
+    evaluation = judged(house, "judging=die", key={"secret": "judge"})
+    told = ended(house, evaluation)
+    assert (told["judge"]["asked"], told["missing"]) == (False, [])
+    # Who gives them asks nobody, and has no key to do so
+    heard = [fact.data["key"] for fact in house.facts(evaluation) if fact.name == "judge.heard"]
+    assert heard == [sha256(KEY.encode()), sha256(b"")]
 
 
 def test_a_cancel_while_the_judge_is_asked_ends_it(court: House) -> None:
     house = court
-    evaluation = judged(house, "judging_s=20")
+    evaluation = judged(house, "judging_s=60", key={"secret": "judge"})
     until(lambda: "judge.heard" in house.events(evaluation), 20)
     house.cancel(evaluation)
     house.wait(evaluation, "cancelled")
+    # Then neither who asked nor the key is left anywhere
+    until(lambda: not any("judge-folder" in line for line in house.left_behind()))
+    until(lambda: not any(house.work_dir.glob(f"{PREFIX}*")))
+    assert set(house.artifacts(evaluation)) == {"log"}
+    files = [path for path in house.root.rglob("*") if path.is_file()]
+    assert not any(KEY.encode() in path.read_bytes() for path in files)
 
 
 def test_a_pause_while_the_judge_is_asked_measures_nothing_again(court: House) -> None:

@@ -1,6 +1,7 @@
 """What a run's end means for its job."""
 
 import signal
+from dataclasses import replace
 
 import pytest
 
@@ -8,7 +9,7 @@ from neftune_core.messages import Failed
 from neftune_store.lifecycle import Intent
 from worker.memory import Memory
 from worker.stop import Stop
-from worker.verdict import Ending, Move, Verdict, bent, verdict
+from worker.verdict import Ending, Move, Verdict, bent, verdict, why_ended
 
 WHOLE = {"adapter": "adapter", "record": "record.json"}
 
@@ -89,6 +90,21 @@ def test_a_drained_run_goes_back_and_a_finished_one_does_not() -> None:
     assert verdict(Stop.DRAIN, ended(75)).reason == "drained"
     assert verdict(Stop.DRAIN, ended(-signal.SIGKILL)).reason == "drained"
     assert verdict(Stop.DRAIN, ended(0)).move is Move.SUCCEED
+
+
+def test_why_a_child_without_a_model_has_ended_is_told_without_advice_for_training() -> None:
+    killed, memory = ended(-signal.SIGKILL), Memory(3 << 30, True, 4 << 30)
+    told = [
+        why_ended(None, ending)
+        for ending in (killed, ended(-signal.SIGSEGV), ended(3), replace(ended(1), memory=memory))
+    ]
+    assert told[0].startswith("The process that asks was killed by SIGKILL. The host may")
+    assert told[1] == "The process that asks was killed by SIGSEGV."
+    assert told[2] == "The process that asks ended with status 3 and gave no reason."
+    assert "3.0 GiB of 4.0 GiB" in told[3]
+    assert all("batch_size" not in why for why in told)
+    assert why_ended(None, ended(1, Failed("x", "Why."))) == "Why."
+    assert why_ended(Stop.STALLED, killed) == "The runner was silent for too long."
 
 
 def test_what_the_user_wants_by_now_bends_the_verdict() -> None:

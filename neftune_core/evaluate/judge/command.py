@@ -65,6 +65,9 @@ def parser() -> argparse.ArgumentParser:
     folder.add_argument(
         "--others", type=_file, metavar="PATH", help="the answers of the other run, or the reference's rows"
     )
+    folder.add_argument(
+        "--ask-nobody", action="store_true", help="give the figures of what is known; another has died asking"
+    )
     add_asking(folder)
     rate = kinds.add_parser(
         "win-rate",

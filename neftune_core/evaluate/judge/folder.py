@@ -72,7 +72,7 @@ def _judge(asked: argparse.Namespace, reporter: Reporter, stop: StopSignal) -> i
     reporter.event("judge.estimated", totals)
     saving = Saving(asked.folder.parent, asked.known or asked.folder / ANSWERS, reporter)
     found: list[JudgeOf] = []
-    ended, begun = None, time.monotonic()
+    ended, begun = "died" if asked.ask_nobody else None, time.monotonic()
     missing = [] if sides else [Missing(what="judge", why="There are no answers to judge.")]
     for one, pairs, ours in sides:
         what = f"judge/{one.subject}" + ("" if one.variant == "plain" else f"/{one.variant}")

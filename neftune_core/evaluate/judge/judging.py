@@ -27,6 +27,7 @@ WHY = {
     "busy": "it was busy or failed (429 or 5xx) each time",
     "certificate_refused": "its certificate does not prove its name",
     "denied": "it refused the key (401 or 403)",
+    "died": "the process that asks was killed or had no memory left; evaluate again: only this is asked then",
     "key_in_the_clear": "its key would travel unencrypted; use https, or let the operator allow its host",
     "nonsense": "what it said was no preference",
     "not_there": "it has no such model or address (404, or a redirect, which is not followed)",

@@ -5,8 +5,9 @@ import json
 import pytest
 
 from neftune_core.__main__ import main
-from neftune_core.evaluate.judge.alpaca_eval import read_annotations, write_json
+from neftune_core.evaluate.judge.alpaca_eval import paired, read_annotations, read_outputs, write_json
 from neftune_core.evaluate.judge.asking import Patience
+from neftune_core.evaluate.judge.judging import Judge
 from neftune_core.evaluate.results import AnswersOf, Missing, Of, Results, written
 from neftune_core.evaluate.spec import EvaluationSpec
 from tests.core.evaluate.judges import judging, longer
@@ -99,6 +100,37 @@ def test_each_way_of_answering_is_judged_against_the_base(evaluated):
     assert len(read_annotations(folder / results.judge[1].file)) == 6
     assert (again.files, again.missing) == (results.files, results.missing)
     assert [one.cost.cached for one in again.judge] == [12, 12]
+
+
+def test_who_asks_nobody_gives_the_figures_of_what_is_known_and_tells_the_rest(evaluated):
+    # Given a judge that has died over its third pair: its answers are kept, its figures are not
+    with judging(longer) as server:
+        folder = evaluated(endpoint=server.url)
+        judged(folder)
+        known = folder / "judge_answers.jsonl"
+        kept = [line for line in known.read_text().split("\n") if line][:24]
+        pairs = asked_first(folder, kept, 2)
+        known.write_text("\n".join(pairs))
+        calls = len(server.calls)
+        results = judged(folder, "--ask-nobody")
+        assert len(server.calls) == calls
+    assert [(one.pairs, one.judged, one.wins) for one in results.judge] == [(6, 2, 2), (6, 0, 0)]
+    told = {one.what: one.why for one in results.missing}
+    assert told["judge/checkpoint"].startswith("4 of 6 pairs: the process that asks was killed")
+    assert told["judge/checkpoint/long_prompt"].startswith("6 of 6 pairs: the process that asks was killed")
+    assert [one.cost.calls for one in results.judge] == [0, 0]
+
+
+def asked_first(folder, lines, pairs):
+    """Give the lines about the first pairs of the checkpoint's plain answers."""
+    results = Results.model_validate_json((folder / "results.json").read_bytes())
+    judge = Judge.of(results.spec.judge)
+    both = paired(
+        read_outputs(folder / "answers-prompts-checkpoint-plain.json"),
+        read_outputs(folder / "answers-prompts-base-plain.json"),
+    )
+    keys = {question.key for pair in both[:pairs] for question in judge.orders(pair)}
+    return [line for line in lines if json.loads(line)["key"] in keys]
 
 
 def test_an_endpoint_that_is_out_of_the_question_for_one_is_for_all(evaluated):
