@@ -62,7 +62,7 @@ demo: setup ## The main job, end to end, on this machine (starts all it needs an
 up: setup ## Start the service on this machine and stay; Ctrl-C stops everything
 	@$(BIN)/python -m standalone up $(ARGS)
 
-test: setup check ## The gates and the tests (at most 10 minutes on 2 cores)
+test: setup check ## The gates and the tests (about 13 minutes on 2 cores)
 	$(PYTEST) -n $(JOBS) --dist loadfile --no-loadscope-reorder -m "not long and not gpu" $(ARGS)
 
 test-long: setup ## The tests that take longer; their figures go to docs/log.md
