@@ -361,6 +361,12 @@ def test_a_template_that_takes_all_memory_or_time_is_stopped(template, monkeypat
     assert resource.getrlimit(resource.RLIMIT_AS) == before
 
 
+def test_json_is_written_piece_by_piece(monkeypatch):
+    monkeypatch.setattr(prompts_jinja, "MAX_TEXT", 10_000)
+    with pytest.raises(TemplateError, match="writes more"):  # native code is done before anybody looks
+        render(TWO, "chat", Tokenizer("{{ range(9999) | list | tojson | length }}"))
+
+
 def test_what_the_process_has_already_is_left_to_it():
     held = mmap.mmap(-1, 2 * prompts_jinja.MEMORY_BYTES)  # never touched, so it takes nothing but room
     assert trained(render(TWO, "chat", Tokenizer(CHATML)))
