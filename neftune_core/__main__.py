@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from neftune_core.evaluate.judge import command as judging
+from neftune_core.loading import libraries
 from neftune_core.report import command as reporting
 
 _ENVIRONMENT = {
@@ -232,11 +233,13 @@ def _do(asked: argparse.Namespace) -> int:
         }
         return command.evaluate_job(command.Errand(**named, data=dict(asked.data)), asked.report_fd)
     if asked.command == "serve":
-        from neftune_core.serving import serve  # noqa: PLC0415 - as above
+        with libraries(before_all=True):
+            from neftune_core.serving import serve  # noqa: PLC0415 - as above
 
         return serve(asked.device, asked.report_fd)
-    from neftune_core import decoding, generate  # noqa: PLC0415 - as above
-    from neftune_core.errors import CoreError  # noqa: PLC0415 - as above
+    with libraries(before_all=True):
+        from neftune_core import decoding, generate  # noqa: PLC0415 - as above
+        from neftune_core.errors import CoreError  # noqa: PLC0415 - as above
 
     try:
         return generate.answer_job(

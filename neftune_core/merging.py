@@ -18,6 +18,7 @@ from neftune_core import messages
 from neftune_core.errors import ExportMismatch, SpecError
 from neftune_core.export import hashes
 from neftune_core.failpoint import failpoint
+from neftune_core.loading import libraries
 from neftune_core.runner import Hearer, StopFlag, find_base
 from neftune_core.runner import told as spoken
 from neftune_core.spec import JobSpec
@@ -123,9 +124,10 @@ class _Merging:
 
     def whole(self) -> tuple[Path, Proof] | None:
         """Load, merge, store, read back; nothing when somebody wanted it to stop."""
-        import torch  # noqa: PLC0415 - after all that may refuse
+        with libraries(before_all=True):
+            import torch  # noqa: PLC0415 - after all that may refuse
 
-        from neftune_core import model  # noqa: PLC0415 - as above
+            from neftune_core import model  # noqa: PLC0415 - as above
 
         model.hush_libraries()
         torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "0")) or torch.get_num_threads())

@@ -17,6 +17,7 @@ from torch import nn
 
 from neftune_core.catalog import inspect_model
 from neftune_core.errors import ModelError, SpecError
+from neftune_core.loading import libraries
 from neftune_core.spec import JobSpec, LoraSpec, QuantizationSpec
 
 FEW_PARAMETERS = 50_000_000  # below, more than one thread or recomputed activations cost more than they give
@@ -171,7 +172,8 @@ def make_trainable(base: Any, spec: JobSpec) -> Any:
 
 def add_fresh_adapter(model: Any, name: str, lora: LoraSpec) -> Any:
     """Put a fresh adapter on a base, or beside those that are on it already."""
-    from peft import LoraConfig, PeftModel, get_peft_model  # noqa: PLC0415 - slow to import
+    with libraries(before_all=False):
+        from peft import LoraConfig, PeftModel, get_peft_model  # noqa: PLC0415 - slow to import
 
     targets = lora.target_modules
     config = LoraConfig(
@@ -202,7 +204,8 @@ def load_adapter(base: Any, adapter: Path) -> Any:
 
 def add_adapter(model: Any, name: str, adapter: Path) -> Any:
     """Put a saved adapter on a base, or beside those that are on it already; for answering."""
-    from peft import PeftModel  # noqa: PLC0415 - slow to import
+    with libraries(before_all=False):
+        from peft import PeftModel  # noqa: PLC0415 - slow to import
 
     with _peft_speaks_old_names():
         if isinstance(model, PeftModel):

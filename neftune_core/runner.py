@@ -19,6 +19,7 @@ from neftune_core import eval_losses, messages
 from neftune_core.catalog import Catalog
 from neftune_core.errors import CoreError, ModelNotAvailable, SpecError, SupervisorLost
 from neftune_core.launched import Place, place_in
+from neftune_core.loading import libraries
 from neftune_core.reporters import LoggedReporter, SilentReporter, TerminalReporter
 from neftune_core.rows import Row, read_rows
 from neftune_core.sampling import held_out
@@ -101,7 +102,8 @@ def _run(errand: Errand, place: Place, reporter: Hearer, stop: StopFlag) -> int:
     train_rows, eval_rows = _split(spec, rows, errand.validation_rows)
 
     # torch comes with it, after all that may refuse
-    from neftune_core import model, progress, ranks, record, train  # noqa: PLC0415 - as told
+    with libraries(before_all=True):
+        from neftune_core import model, progress, ranks, record, train  # noqa: PLC0415 - as told
 
     model.hush_libraries()
     wanted = progress.Wanted(errand.out / "checkpoints", errand.resume)

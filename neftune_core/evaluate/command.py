@@ -14,6 +14,7 @@ from neftune_core.evaluate.parts import Parts
 from neftune_core.evaluate.results import Of
 from neftune_core.evaluate.spec import EvaluationSpec
 from neftune_core.export import sha256
+from neftune_core.loading import libraries
 from neftune_core.runner import Hearer, StopFlag, find_base
 from neftune_core.runner import told as spoken
 from neftune_core.spec import JobSpec
@@ -53,9 +54,10 @@ def _evaluate(errand: Errand, reporter: Hearer, stop: StopFlag) -> int:
     base = errand.model_dir or find_base(job)
 
     # torch comes with it, after all that may refuse
-    from neftune_core import model  # noqa: PLC0415 - as told
-    from neftune_core.evaluate import assembly, material, run, subject  # noqa: PLC0415 - as told
-    from neftune_core.walk import Stopped  # noqa: PLC0415 - as told
+    with libraries(before_all=True):
+        from neftune_core import model  # noqa: PLC0415 - as told
+        from neftune_core.evaluate import assembly, material, run, subject  # noqa: PLC0415 - as told
+        from neftune_core.walk import Stopped  # noqa: PLC0415 - as told
 
     model.hush_libraries()
     found = subject.Found(errand.tuned, errand.step)
