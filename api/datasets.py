@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from api.database import Database
 from api.deps import Cursor, DatasetId, Datasets, Limit, Reader, Writer, problems
-from api.refusals import TooManyUploads, UnsupportedMedia
+from api.refusals import IncompleteUpload, TooManyUploads, UnsupportedMedia
 from api.schemas import DatasetRead, Listing
 from api.upload import Intake, Sealed, promised_digest, too_large
 from api.upload_body import FormFile, blocks, paced
@@ -102,6 +102,9 @@ async def upload(
         )
     shown = display_name(name or (form.filename if form else None))
     dataset: DatasetRead = await state.database.ask(partial(_recorded, who.project_id, shown, sealed))
+    if await request.is_disconnected():  # who gave it up at its end hears of no dataset, so there is none
+        await state.database.ask(lambda tx: DatasetLedger(tx).delete(who.project_id, dataset.id))
+        raise IncompleteUpload
     response.headers["location"] = f"/datasets/{dataset.id}"
     return dataset
 

@@ -15,6 +15,7 @@ from api.dry_run_schemas import (
     DryRun,
     EstimatesRead,
     MemoryEstimate,
+    NoiseEstimate,
     PlanRead,
     TimeEstimate,
     TokensEstimate,
@@ -22,31 +23,34 @@ from api.dry_run_schemas import (
 from api.models import Models
 from api.readouts import counted, look
 from api.refusals import NotYet
-from neftune_core import estimates
+from neftune_core import estimates as reckoned
 from neftune_core.cautions import cautions
 from neftune_core.conversations import splits
 from neftune_core.errors import CoreError
 from neftune_core.estimates import Rows, Shape
-from neftune_core.plan import Plan, schedule, training_rows
+from neftune_core.plan import DROPPED_ALLOWED, Plan, schedule, training_rows
 from neftune_core.spec import JobSpec
 from neftune_store.datasets import Dataset, DatasetLedger
 from neftune_store.jobs import JobLedger
 from neftune_store.secrets import check_known
 
 
-async def rehearsal(
+async def rehearsal(  # noqa: PLR0913, PLR0917 - each thing a request carries, by name
     request: Request,
     who: Writer,
     spec: Annotated[JobSpec, Depends(asked_job)],
     models: Models,
     dry_run: Annotated[bool, Query(description="Check and plan only; nothing is created.")] = False,
+    estimates: Annotated[
+        bool, Query(description="False: of a dry run, check and plan without reading rows.")
+    ] = True,
 ) -> DryRun | None:
     """Rehearse where that is what was asked for, before the transaction of a submit is opened."""
     if not dry_run:
         return None
     models.check(spec.model, spec.revision)
     dataset, speeds = await request.app.state.database.ask(partial(_known, spec, who.project_id))
-    told, unknown = await _counted(request, spec, dataset)
+    told, unknown = await _counted(request, spec, dataset) if estimates else (None, ["all: not asked for"])
     rows = training_rows(dataset.rows, spec)
     plan = schedule(_examples(told, rows), spec)
     tokens = _tokens(told, rows, plan, dataset) if told else None
@@ -118,8 +122,8 @@ def _estimates(
         longest = min(told["length"]["max"], spec.training.max_length)
         mean = told["tokens"] / max(1, told["examples"])
         rows = Rows(longest, mean, told["trained_share"] or 0.0)
-        devices = estimates.memory(spec, Shape(**told["shape"]), rows)
-        memory = MemoryEstimate(devices=[DeviceMemory(**one) for one in devices], how=estimates.HOW)
+        devices = reckoned.memory(spec, Shape(**told["shape"]), rows)
+        memory = MemoryEstimate(devices=[DeviceMemory(**one) for one in devices], how=reckoned.HOW)
     elif told:
         unknown.append("memory: the model's shape can't be read from its files")
     if tokens and speeds:
@@ -131,7 +135,17 @@ def _estimates(
         )
     elif tokens:
         unknown.append("time: no job of this project has trained this model by this method yet")
-    return EstimatesRead(tokens=tokens, memory=memory, time=time, unknown=unknown)
+    noise, silent = _noise(told["noise"], spec) if told and spec.alpha > 0 else (None, [])
+    return EstimatesRead(tokens=tokens, memory=memory, time=time, noise=noise, unknown=[*unknown, *silent])
+
+
+def _noise(told: Mapping[str, Any], spec: JobSpec) -> tuple[NoiseEstimate | None, list[str]]:
+    """Take it from one of the strengths that were reckoned: it grows as alpha does."""
+    one = next(iter(told["alphas"]), None)
+    if one is None or one["ratio"] is None:
+        return None, [f"noise: {told['unknown_because']}"]
+    ratio = one["ratio"] / one["alpha"] * spec.alpha
+    return NoiseEstimate(ratio=ratio, how="of the paper's noise, on the examples that were read"), []
 
 
 def _of_dataset(spec: JobSpec, source_format: str, told: Mapping[str, Any] | None) -> Iterator[str]:
@@ -156,4 +170,10 @@ def _of_rows(told: Mapping[str, Any] | None, spec: JobSpec) -> Iterator[str]:
         lost = f"; {told['unended']:,} lose the end of an answer" if told["unended"] else ""
         yield f"{told['truncated']:,} examples {read} are cut at {spec.training.max_length} tokens{lost}"
     if told["dropped_rows"]:
-        yield f"{told['dropped_rows']:,} {read} have no token to train on and are dropped"
+        many = told["dropped_rows"] > DROPPED_ALLOWED * told["rows_read"]
+        fate = (
+            "so the job will fail: raise training.max_length or shorten the prompts"
+            if many
+            else "and are dropped"
+        )
+        yield f"{told['dropped_rows']:,} {read} have no token to train on{',' if many else ''} {fate}"

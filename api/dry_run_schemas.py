@@ -51,12 +51,20 @@ class TimeEstimate(Schema):
     how: str
 
 
+class NoiseEstimate(Schema):
+    """How large the noise is beside what it is added to."""
+
+    ratio: float = Field(description="Noise over embeddings: `noise_ratio` of a run; grows as alpha does.")
+    how: str
+
+
 class EstimatesRead(Schema):
     """What the job would take; null where it can't be told, and why stands in `unknown`."""
 
     tokens: TokensEstimate | None
     memory: MemoryEstimate | None
     time: TimeEstimate | None
+    noise: NoiseEstimate | None = Field(description="Null also where alpha is 0.")
     unknown: list[str]
 
 

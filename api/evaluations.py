@@ -12,9 +12,10 @@ from api.evaluation_plan import EvaluationPlan, Rehearsal
 from api.jobs import KEYED, idempotency_key, waiting
 from api.models import Models
 from api.schemas import ArtifactRead, CheckpointRead, ErrorRead, Listing, QueueRead, Schema, error_of
+from api.sweep_results import FigureRead
 from neftune_core.evaluate.spec import EvaluationSpec
 from neftune_store.errors import JobNotFound
-from neftune_store.evaluations import KIND, WEIGHTS, results_of
+from neftune_store.evaluations import KIND, WEIGHTS, headline_of, results_of
 from neftune_store.ids import is_id
 from neftune_store.inputs import inputs_of
 from neftune_store.jobs import Job, JobFilter
@@ -78,6 +79,9 @@ class EvaluationDetail(EvaluationRead):
 
     checkpoint: CheckpointRead | None = Field(description="What the name of the checkpoint came to mean.")
     results: dict[str, Any] | None = Field(description="Kind by kind; null until it has succeeded.")
+    figures: list[FigureRead] | None = Field(
+        description="The headlines of it, each beside the base's; null until it has succeeded."
+    )
     missing: list[Any] = Field(description="What was asked for and is not there, and why.")
     artifacts: list[ArtifactRead]
 
@@ -155,6 +159,7 @@ def get_evaluation(
         **dict(shown),
         checkpoint=next((CheckpointRead(of=one.of, step=one.step) for one in measured if one), None),
         results=results,
+        figures=(headline_of(tx, job.id) or {}).get("figures"),
         missing=list((results or {}).get("missing") or []),
         artifacts=[ArtifactRead.of(job.id, one) for one in made],
     )

@@ -84,6 +84,7 @@ async def idempotency_key(request: Request) -> str | None:
 async def job_filter(  # noqa: PLR0913, PLR0917 - each filter, by name
     kind: Annotated[Literal["train", "export", "evaluate"] | None, Query()] = None,
     status: Annotated[Status | None, Query()] = None,
+    ended: Annotated[bool | None, Query(description="Only jobs that have ended; or that have not.")] = None,
     model: Annotated[str | None, Query(max_length=256, pattern=PLAIN)] = None,
     alpha_min: Annotated[float | None, Query(ge=0, le=100, allow_inf_nan=False)] = None,
     alpha_max: Annotated[float | None, Query(ge=0, le=100, allow_inf_nan=False)] = None,
@@ -94,6 +95,7 @@ async def job_filter(  # noqa: PLR0913, PLR0917 - each filter, by name
     return JobFilter(
         kind=kind,
         status=status,
+        ended=ended,
         model=model,
         alpha_min=alpha_min,
         alpha_max=alpha_max,

@@ -186,7 +186,7 @@ class BadMultipart(BadRequest):
 
 
 class IncompleteUpload(BadRequest):
-    """The connection ended before the body did."""
+    """The connection ended before the body did, or before the rows were checked."""
 
     code = "incomplete_upload"
 

@@ -19,6 +19,10 @@ class GpuRead(Schema):
     name: str
     memory_total: int = Field(description="Bytes.")
     memory_used: int = Field(description="Bytes, by whomever.")
+    busy: int | None = Field(
+        description="Percent of the last moment in which it computed; null where it does not say."
+    )
+    temperature: int | None = Field(description="Degrees Celsius; null where it does not say.")
 
 
 class WorkerRead(Schema):
@@ -38,7 +42,13 @@ class WorkerRead(Schema):
     def of(cls, worker: Worker) -> Self:
         """Show a worker; where it is reached is nobody's business."""
         gpus = [
-            GpuRead(name=gpu.name, memory_total=gpu.memory_total, memory_used=gpu.memory_used)
+            GpuRead(
+                name=gpu.name,
+                memory_total=gpu.memory_total,
+                memory_used=gpu.memory_used,
+                busy=gpu.busy,
+                temperature=gpu.temperature,
+            )
             for gpu in worker.gpus
         ]
         return cls(

@@ -13,6 +13,7 @@ from neftune_core.spec import JobSpec, TrainingSpec
 
 Scheduler = Literal["cosine", "linear", "constant"]
 NoiseSchedule = Literal["constant", "linear_warmup", "linear_decay"]
+DROPPED_ALLOWED = 0.1  # of the rows, for want of a token to train on; with more a run is refused
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from neftune_core.errors import NoTrainableTokens
 from neftune_core.keys import ExampleKeys
+from neftune_core.plan import DROPPED_ALLOWED
 from neftune_core.prompts_spans import Span
 
 _AT_ONCE = 1000  # rows
-DROPPED_ALLOWED = 0.1
 
 Ids = NDArray[np.int32]
 Flags = NDArray[np.bool_]

@@ -131,6 +131,11 @@ def results_of(session: Session, job_id: str) -> dict[str, Any] | None:
     return session.scalar(select(ResultRow.record).where(ResultRow.job_id == job_id))
 
 
+def headline_of(session: Session, job_id: str) -> dict[str, Any] | None:
+    """Give the few figures of it that a table has room for; nothing before it has succeeded."""
+    return session.scalar(select(ResultRow.headline).where(ResultRow.job_id == job_id))
+
+
 def judged_before(session: Session, claim: Claim, latest: int = 3) -> list[Artifact]:
     """Give the answers of judges that the last evaluations have kept; each hands on those before it."""
     found = (

@@ -75,6 +75,7 @@ class JobFilter:
     kind: str | None = None
     of_job: str | None = None
     status: Status | None = None
+    ended: bool | None = None
     model: str | None = None
     alpha_min: float | None = None
     alpha_max: float | None = None
@@ -335,6 +336,9 @@ def _filtered(wanted: JobFilter) -> Select[JobRow]:
         conditions.append(JobRow.of_job == wanted.of_job)
     if wanted.status is not None:
         conditions.append(JobRow.status == wanted.status)
+    if wanted.ended is not None:
+        over = JobRow.status.in_(TERMINAL)
+        conditions.append(over if wanted.ended else ~over)
     if wanted.model is not None:
         conditions.append(JobRow.model == wanted.model)
     if wanted.alpha_min is not None:

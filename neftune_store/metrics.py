@@ -10,14 +10,15 @@ from sqlalchemy.orm import Session
 
 from neftune_store.buckets import Cut, Point, cut_of, thinned
 from neftune_store.errors import JobNotFound
-from neftune_store.events import MOST, known, place
+from neftune_store.events import MOST, SEQ_MAX, known, place
 from neftune_store.ids import is_id
 from neftune_store.models import MetricRow
 from neftune_store.paging import check_limit
 
-__all__ = ["Metric", "metrics_after", "series"]
+__all__ = ["Metric", "metrics_after", "series", "times"]
 
 MOST_POINTS = 10_000
+MOST_TIMES = 256
 
 _SERIES = """
     WITH point AS (
@@ -25,7 +26,8 @@ _SERIES = """
                width_bucket(metric.step, :first, :last + 1, :spans) AS span,
                count(*) OVER (PARTITION BY pair.key) AS points
         FROM metrics AS metric, {pairs}
-        WHERE metric.job_id = :job AND metric.step >= :first AND pair.value IS NOT NULL
+        WHERE metric.job_id = :job AND metric.step >= :first AND metric.step <= :last
+          AND pair.value IS NOT NULL
     ), ranked AS (
         SELECT key, step, value, points,
                row_number() OVER (PARTITION BY key, span ORDER BY value, step) AS low,
@@ -40,9 +42,21 @@ _SERIES = """
 _RANGE = text(
     """
     SELECT (SELECT min(step) FROM metrics WHERE job_id = jobs.id AND step >= :since) AS first,
-           (SELECT max(step) FROM metrics WHERE job_id = jobs.id AND step >= :since) AS last,
+           (SELECT max(step) FROM metrics WHERE job_id = jobs.id AND step <= :until) AS last,
            spans_until AS until
     FROM jobs WHERE project_id = :project AND id = :job AND deleted_at IS NULL
+    """
+)
+_TIMES = text(
+    """
+    SELECT DISTINCT metric.step, metric.created_at
+    FROM generate_series(0, CAST(:most AS bigint) - 1) AS part,
+         LATERAL (
+            SELECT step, created_at FROM metrics
+            WHERE job_id = :job AND step >= CAST(:first AS bigint) + (:last - :first) * part / (:most - 1)
+            ORDER BY step LIMIT 1
+         ) AS metric
+    ORDER BY metric.step
     """
 )
 # What spans hold, and one by one the rows before the first and after the last of them, in the form of spans.
@@ -108,15 +122,16 @@ def series(  # noqa: PLR0913, PLR0917 - which part of which curve, and how fine
     keys: Sequence[str] | None = None,
     since_step: int = 0,
     max_points: int = 1000,
+    until_step: int = SEQ_MAX,
 ) -> dict[str, list[Point]]:
-    """Give the curves of some keys (``None``: of all) from a step on, in step order.
+    """Give the curves of some keys (``None``: of all) from one step to another, in step order.
 
     A curve with more points is cut into equal spans of steps, and each span gives its smallest and its
     largest value, so no spike is lost.
     """
     max_points = check_limit(max_points, MOST_POINTS)
-    first, last, until = _range(session, project_id, job_id, place(since_step))
-    if first is None:
+    first, last, until = _range(session, project_id, job_id, since_step, until_step)
+    if first is None or last is None or first > last:
         return {}
     names = None if keys is None else [key for key in dict.fromkeys(keys) if key.isprintable()]
     cut = cut_of(first, last, min(until, last + 1), max_points)
@@ -125,9 +140,23 @@ def series(  # noqa: PLR0913, PLR0917 - which part of which curve, and how fine
     return _by_spans(session, job_id, names, cut, max_points)
 
 
-def _range(session: Session, project_id: str, job_id: str, since_step: int) -> tuple[int | None, int, int]:
-    """Give the first and the last step from one on, and until where there are spans."""
-    asked = {"project": project_id, "job": job_id, "since": since_step}
+def times(
+    session: Session, project_id: str, job_id: str, since_step: int = 0, until_step: int = SEQ_MAX
+) -> list[tuple[int, datetime]]:
+    """Tell when steps were written down, from one to another: of a few hundred of them, evenly chosen."""
+    first, last, _ = _range(session, project_id, job_id, since_step, until_step)
+    if first is None or last is None or first > last:
+        return []
+    asked = {"job": job_id, "first": first, "last": last, "most": MOST_TIMES}
+    return [(row.step, row.created_at) for row in session.execute(_TIMES, asked)]
+
+
+def _range(
+    session: Session, project_id: str, job_id: str, since_step: int, until_step: int
+) -> tuple[int | None, int | None, int]:
+    """Give the first and the last step of what is asked for, and until where there are spans."""
+    between = {"since": place(since_step), "until": place(until_step)}
+    asked = {"project": project_id, "job": job_id, **between}
     found = session.execute(_RANGE, asked).one_or_none() if is_id("job", job_id) else None
     if found is None:
         raise JobNotFound

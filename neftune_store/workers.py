@@ -27,12 +27,14 @@ Kind = Literal["train", "generate"]
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """A GPU that a worker sees; memory in bytes."""
+    """A GPU that a worker sees; memory in bytes, busy in percent of the last moment, temperature in °C."""
 
     uuid: str
     name: str
     memory_total: int
     memory_used: int
+    busy: int | None = None
+    temperature: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,10 @@
-"""The GPUs that this process may use, by the driver's own library: names, numbers, memory.
+"""The GPUs that this process may use, by the driver's own library: names, numbers, memory, what they are at.
 
 Without that library or without a driver there are none. Loads no torch and initialises no CUDA.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -40,7 +40,16 @@ def _look(library: Any, number: int) -> Gpu:
     handle = library.nvmlDeviceGetHandleByIndex(number)
     memory = library.nvmlDeviceGetMemoryInfo(handle)
     uuid, name = library.nvmlDeviceGetUUID(handle), library.nvmlDeviceGetName(handle)
-    return Gpu(str(uuid), str(name), int(memory.total), int(memory.used))
+    busy = _if_told(library, lambda: library.nvmlDeviceGetUtilizationRates(handle).gpu)
+    heat = _if_told(library, lambda: library.nvmlDeviceGetTemperature(handle, library.NVML_TEMPERATURE_GPU))
+    return Gpu(str(uuid), str(name), int(memory.total), int(memory.used), busy, heat)
+
+
+def _if_told(library: Any, ask: Callable[[], Any]) -> int | None:
+    try:
+        return int(ask())
+    except library.NVMLError:  # a part of a GPU, or a virtual one, does not say
+        return None
 
 
 @lru_cache(maxsize=1)

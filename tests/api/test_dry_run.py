@@ -76,6 +76,14 @@ def test_what_rows_will_lose_is_warned_of(asker: httpx.Client) -> None:
     dataset = upload(asker, lines(20, 30) + lines(5, 1))["id"]
     told = rehearse(asker, dataset, training={"max_length": 16})
     assert "20 examples of the 25 rows that were read are cut at 16 tokens; 20 lose" in str(told["warnings"])
+    # A few rows without a token to train on are left out; with more than a tenth the job fails
+    wordy = b'{"prompt": "' + b"word " * 200 + b'", "completion": "x"}\n'
+    for rows, fate in (
+        (lines(20) + wordy, "on and are dropped"),
+        (lines(3) + wordy, "on, so the job will fail"),
+    ):
+        told = rehearse(asker, upload(asker, rows)["id"], training={"max_length": 100})
+        assert fate in str(told["warnings"])
     odd = b'{"messages": [{"role": "user", "content": "a"}, {"role": "user", "content": "b"},'
     odd += b' {"role": "assistant", "content": "c"}]}\n'
     told = rehearse(asker, upload(asker, odd)["id"], training={"template": "alpaca"})
@@ -97,3 +105,25 @@ def test_a_model_that_can_not_be_read_is_planned_without_estimates(asker: httpx.
     assert told["plan"]["rows"] == 20
     assert [told["estimates"][name] for name in ("tokens", "memory", "time")] == [None] * 3
     assert "tokenizer.json" in str(told["estimates"]["unknown"])
+
+
+def test_noise_is_told_as_a_run_would_measure_it(asker: httpx.Client) -> None:
+    dataset = upload(asker, lines(50))["id"]
+    counted = asker.get(f"/datasets/{dataset}/tokens", params={"model": DEMO}).json()
+    ten = counted["noise"]["alphas"][1]
+    assert ten["alpha"] == 10
+    noise = rehearse(asker, dataset, alpha=20)["estimates"]["noise"]
+    assert noise["ratio"] == pytest.approx(2 * ten["ratio"])  # type: ignore[index]  # it was estimated
+    assert rehearse(asker, dataset, alpha=0)["estimates"]["noise"] is None
+
+
+def test_a_dry_run_without_estimates_reads_no_rows(asker: httpx.Client) -> None:
+    # Given a model that can't be read, of which a dry run would say so
+    dataset = upload(asker, lines(20))["id"]
+    body = {"model": "org/base", "dataset": dataset, "preset": "paper-alpaca"}
+    asked = {"dry_run": "true", "estimates": "false"}
+    told = asker.post("/jobs", json=body, params=asked).json()
+    assert told["estimates"]["unknown"] == ["all: not asked for"]
+    # Then the spec and the plan are there all the same
+    assert told["spec"]["training"]["batch_size"] == 128
+    assert told["plan"]["rows"] == 20

@@ -245,6 +245,8 @@ def test_lists_are_filtered(client: httpx.Client) -> None:
 
     assert ids() == [high, low]
     assert ids(status="cancelled") == [high]
+    assert ids(ended="true") == [high]
+    assert ids(ended="false") == [low]
     assert ids(alpha_max="5") == [low]
     assert ids(alpha_min="5") == [high]
     assert ids(tag="x") == [low]

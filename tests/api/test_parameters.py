@@ -23,7 +23,7 @@ def test_a_misspelt_dry_run_makes_no_job(client: httpx.Client) -> None:
 
 def test_a_misspelt_filter_lists_nothing(client: httpx.Client) -> None:
     submit(client)
-    faults = refused(client.get("/jobs?stauts=failed&status=failed&wanted"))
+    faults = refused(client.get("/jobs?stauts=failed&status=failed&zqmark"))
     assert [fault["loc"] for fault in faults] == [["query", "stauts"], ["query", "unknown"]]
     assert client.get("/jobs?status=failed").json()["items"] == []
 

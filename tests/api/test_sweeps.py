@@ -207,6 +207,8 @@ def test_each_line_has_what_was_evaluated_of_its_run_and_where_that_is(
         "difference": 0.0375,
         "difference_standard_error": 0.0085,
     }
+    assert client.get(f"/evaluations/{done['id']}").json()["figures"] == second["figures"]
+    assert client.get(f"/evaluations/{waiting['id']}").json()["figures"] is None
     assert [line["evaluations_total"] for line in lines.values()] == [0, 0, 0, 0, 2, 0, 0, 0, 0]
     # And so has the report, on the page too
     report = client.get(f"/sweeps/{sweep['id']}/report", params={"format": "json"}).json()

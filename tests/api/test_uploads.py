@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import text
 
 from neftune_core.rows_tabular import convert
 from tests.api.live_api import Service, rows, submit, upload
@@ -294,6 +295,40 @@ def test_a_client_that_goes_away_leaves_nothing(service: Service) -> None:
     assert kept_when(service, lambda kept: kept == before) == before
     with service.client(key) as client:
         assert client.get("/datasets").json()["items"] == []
+
+
+@pytest.mark.fault("F31")
+def test_a_client_that_goes_away_while_its_rows_are_checked_leaves_nothing(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who cancels at the end of an upload is told that nothing was kept, though every byte has come."""
+    key = service.key()
+    released, arrived = threading.Event(), threading.Event()
+
+    def slow(*given: Any) -> None:
+        arrived.set()
+        released.wait(20)
+        convert(*given)
+
+    monkeypatch.setattr("api.upload_check.convert", slow)
+    with socket.create_connection(("127.0.0.1", service.port)) as line:
+        line.sendall(
+            f"POST /datasets?name=given-up HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\n"
+            f"Content-Length: 11\r\n\r\ntext\nhello\n".encode()
+        )
+        assert arrived.wait(20)
+    with service.client(key) as client:
+        client.get("/datasets")  # what was answered after the line's end comes after it
+        released.set()
+        kept_when(service, lambda _: recorded(service, "given-up"))
+        kept_when(service, lambda _: client.get("/datasets").json()["items"] == [])
+        assert client.get("/datasets").json()["items"] == []
+
+
+def recorded(service: Service, name: str) -> bool:
+    """Whether a dataset of this name was ever written down, deleted or not."""
+    with service.engine.connect() as line:
+        return bool(line.scalar(text("SELECT count(*) FROM datasets WHERE name = :name"), {"name": name}))
 
 
 def kept_when(service: Service, holds: Callable[[list[str]], bool]) -> list[str]:

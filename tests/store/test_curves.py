@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 from neftune_store.claims import Claim
 from neftune_store.db import unit_of_work
 from neftune_store.events import SEQ_MAX, events_after, feed_after
-from neftune_store.metrics import metrics_after, series
+from neftune_store.metrics import MOST_TIMES, metrics_after, series, times
 from neftune_store.runs import add_event, write_metrics
 from tests.factories import make_claim, make_job
 
@@ -54,6 +54,38 @@ def test_a_long_curve_keeps_its_spikes(engine: Engine, claim: Claim) -> None:
     assert {(1234, 99.0), (2345, -99.0)} <= set(thin["train_loss"])
     assert [step for step, _ in thin["train_loss"]] == sorted(step for step, _ in thin["train_loss"])
     assert [step for step, _ in thin["eval_loss"]] == list(range(0, 4000, 500))
+
+
+@pytest.mark.parametrize("most", [40, 10_000])
+def test_a_part_of_a_curve_is_that_part_of_it_however_thin(engine: Engine, claim: Claim, most: int) -> None:
+    rows = [(step, {"train_loss": float(step % 97)}) for step in range(1, 30_001)]
+    with unit_of_work(engine) as session:
+        for first in range(0, len(rows), 5000):
+            write_metrics(session, claim, rows[first : first + 5000])
+    for since, until in [(0, 0), (1, 1), (700, 1234), (130, 29_950), (29_990, 40_000)]:
+        part = curve(engine, claim, since_step=since, until_step=until, max_points=most).get("train_loss", [])
+        inside = [step for step, _ in part]
+        assert all(since <= step <= until and value == step % 97 for step, value in part)
+        held = min(until, 30_000) - max(since, 1) + 1
+        assert len(part) == held if held <= most else 0 < len(part) <= most
+        if held > 97:  # the ends of its range are told, so nothing of it is left out
+            assert {0.0, 96.0} <= {value for _, value in part}
+            assert inside[0] - since <= held / most * 4
+            assert until - inside[-1] <= held / most * 4 or until > 30_000
+
+
+def test_steps_tell_when_they_were(engine: Engine, claim: Claim) -> None:
+    with unit_of_work(engine) as session:
+        write_metrics(session, claim, [(step, {"train_loss": 1.0}) for step in range(0, 3000, 3)])
+    with unit_of_work(engine) as session:
+        write_metrics(session, claim, [(3000, {"train_loss": 1.0})])
+        told = times(session, claim.project_id, claim.job_id)
+        some = times(session, claim.project_id, claim.job_id, 31, 60)
+        assert times(session, claim.project_id, claim.job_id, 3001) == []
+    assert [told[0][0], told[-1][0]] == [0, 3000]
+    assert len(told) <= MOST_TIMES
+    assert told[0][1] < told[-1][1]
+    assert [step for step, _ in some] == list(range(33, 61, 3))
 
 
 def test_after_a_number_comes_everything_in_order(engine: Engine, claim: Claim) -> None:

@@ -215,6 +215,7 @@ def test_a_page_has_bounds(engine: Engine, limit: int) -> None:
 
 def test_a_list_is_filtered(engine: Engine) -> None:
     dataset = make_dataset(engine)
+    over = make_job(engine, dataset=dataset, status=Status.FAILED, alpha=20)
     running = make_job(engine, dataset=dataset, status=Status.RUNNING, alpha=0)
     five = make_job(engine, dataset=dataset, alpha=5, tags=["paper", "a'b%_"])
     other = make_job(engine, dataset=dataset, alpha=10, model="other/base")
@@ -225,7 +226,9 @@ def test_a_list_is_filtered(engine: Engine) -> None:
 
     assert found(status=Status.RUNNING) == {running.id}
     assert found(model="other/base") == {other.id}
-    assert found(alpha_min=5.0) == {five.id, other.id}
+    assert found(ended=True) == {over.id}
+    assert found(ended=False, alpha_max=5.0) == {running.id, five.id}
+    assert found(alpha_min=5.0) == {five.id, other.id, over.id}
     assert found(alpha_min=0.0, alpha_max=5.0) == {running.id, five.id}
     assert found(tag="a'b%_") == {five.id}
     assert found(tag="pap") == set()
