@@ -26,6 +26,15 @@ RUN if [ -n "$TORCH_INDEX" ]; then \
     && python docker/requirements.py worker gpu > requirements.txt \
     && pip install --no-cache-dir --progress-bar off -c constraints.txt -r requirements.txt
 
+# Only what it builds goes on: neither Node nor its packages are in an image.
+FROM node:22-bookworm-slim AS dashboard
+WORKDIR /build/api/dashboard
+COPY api/dashboard/package.json api/dashboard/package-lock.json ./
+RUN npm ci --no-audit --no-fund --include=dev --ignore-scripts
+COPY tests/api/openapi.json /build/tests/api/openapi.json
+COPY api/dashboard ./
+RUN npm run build
+
 FROM base AS app
 WORKDIR /app
 COPY docker/entrypoint docker/init_secrets.py docker/prepare.py docker/worker_health.py docker/
@@ -43,6 +52,7 @@ ENTRYPOINT ["/app/docker/entrypoint"]
 FROM app AS api
 COPY --from=packages-api /venv /venv
 COPY api api
+COPY --from=dashboard /build/api/dashboard/dist api/dashboard/dist
 USER 10001:10001
 ENV HOST=0.0.0.0 PORT=8000 SPOOL_DIR=/var/lib/neftune/spool
 EXPOSE 8000

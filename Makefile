@@ -10,6 +10,11 @@ LOG := $(VENV)/install.log
 EXTRAS_cpu := worker,local,dev
 EXTRAS_cuda := worker,gpu,local,dev
 EXTRAS := $(EXTRAS_$(TORCH))
+# The built dashboard; DASHBOARD= (empty) leaves it out, and the service says so at /app/.
+DASHBOARD ?= $(and $(wildcard api/dashboard/package.json),api/dashboard/dist/index.html)
+DASHBOARD_LOG := $(VENV)/dashboard.log
+DASHBOARD_SOURCES := tests/api/openapi.json $(wildcard $(addprefix api/dashboard/,*.html *.json *.ts *.sh \
+	src src/* src/*/* src/*/*/* src/*/*/*/*))
 FITS := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 
 # The first interpreter that runs and is new enough; the one the versions were tried with comes first.
@@ -35,7 +40,7 @@ help: ## List the verbs
 	@echo
 	@echo "  Variables: TORCH=cpu|cuda (now $(TORCH)), TORCH_INDEX=<index of CPU wheels>, PY=<python>, ARGS=<more>"
 
-setup: $(READY) ## Make .venv with everything (instant when nothing changed)
+setup: $(READY) $(DASHBOARD) ## Make .venv and the dashboard (instant when nothing changed)
 
 $(READY): pyproject.toml constraints.txt
 	@test -n "$(EXTRAS)" || { echo "TORCH is cpu or cuda, not '$(TORCH)'."; exit 2; }
@@ -56,13 +61,20 @@ $(READY): pyproject.toml constraints.txt
 	@rm -f $(VENV)/ready-* && touch $@
 	@echo "Ready: $$($(BIN)/python --version), $$(du -sh $(VENV) | cut -f1) in $(VENV)."
 
+api/dashboard/dist/index.html: $(DASHBOARD_SOURCES) | $(READY)
+	@echo "Building the dashboard. What npm says goes to $(DASHBOARD_LOG)."
+	@sh api/dashboard/build.sh "$(abspath $(BIN)/python)" constraints.txt > $(DASHBOARD_LOG) 2>&1 || { tail -n 20 $(DASHBOARD_LOG); \
+		echo "The dashboard could not be built; the whole story is in $(DASHBOARD_LOG). Without it: make $(MAKECMDGOALS) DASHBOARD="; exit 1; }
+
 demo: setup ## The main job, end to end, on this machine (starts all it needs and stops it again)
 	@$(BIN)/python -m standalone demo $(ARGS)
 
 up: setup ## Start the service on this machine and stay; Ctrl-C stops everything
 	@$(BIN)/python -m standalone up $(ARGS)
 
-test: setup check ## The gates and the tests (about 13 minutes on 2 cores)
+# While mypy takes one core, another compiles what each process of the tests would compile for itself.
+test: setup ## The gates and the tests (about 13 minutes on 2 cores)
+	@$(PYTEST) --collect-only > /dev/null 2>&1 & $(MAKE) --no-print-directory check; gates=$$?; wait; exit $$gates
 	$(PYTEST) -n $(JOBS) --dist loadfile --no-loadscope-reorder -m "not long and not gpu" $(ARGS)
 
 test-long: setup ## The tests that take longer; their figures go to docs/log.md
@@ -103,4 +115,4 @@ base-model: setup ## Train the bundled base model again, from text and seed (min
 	$(TESTING) $(BIN)/python -m standalone.base_model standalone/models/neftune/demo-base
 
 clean: ## Remove .venv and the caches; data in NEFTUNE_HOME stays
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) api/dashboard/node_modules api/dashboard/dist api/dashboard/generated build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -15,6 +15,7 @@ from starlette.middleware import Middleware
 from api import (
     artifacts,
     audit,
+    dashboard_files,
     datasets,
     docs_page,
     errors,
@@ -93,6 +94,7 @@ _ROUTERS = (
     secrets.router,
     health.router,
     scrape.router,
+    dashboard_files.router,
     *openai_routes.ROUTERS,
 )
 
@@ -155,6 +157,7 @@ def _equip(app: FastAPI, settings: ApiSettings, engine: Engine) -> None:
     state.keeper = Keeper(state.database, [state.stream_slots, state.answer_slots], state.wakeups)
     state.uploads = datasets.UploadSlots(settings.uploads_at_once)
     state.readouts = readouts.ReadoutSlots()
+    state.dashboard = dashboard_files.Dashboard()
 
 
 @asynccontextmanager

@@ -113,7 +113,9 @@ def _welcome(service: Service, home: Home, settings: StandaloneSettings, console
     key_file = home.path / "secrets" / "api-key"
     lines = [
         "",
-        f"  {service.url}/docs",
+        # Behind the #, so that no server sees it; the page takes it out of the address at once.
+        f"  {service.url}/app/#key={service.api_key}",
+        "  The link opens the dashboard and signs you in: keep it to yourself.",
         "",
         "  Next, in another terminal: `neftune` finds it by itself (docs/cli.md); for everything else",
         f"    export NEFTUNE_URL={service.url} NEFTUNE_API_KEY={service.api_key}",

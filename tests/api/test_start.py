@@ -17,7 +17,8 @@ LIBRARIES = "fastapi, sqlalchemy.orm, psycopg, structlog, pydantic_settings"
 
 MEASURE = """
 import json, re, resource, sys
-sys.modules["rich"] = None  # tools of tests bring it, the api's image lacks it; structlog takes what it finds
+# What only tools of tests bring and the api's image lacks: structlog and SQLAlchemy load what they find.
+sys.modules["rich"] = sys.modules["greenlet"] = None
 import {what}
 used = resource.getrusage(resource.RUSAGE_SELF)
 # Not ru_maxrss: it remembers the size of the process that forked this one.
@@ -54,16 +55,16 @@ def cost_of(what: str) -> Cost:
 
 def test_importing_the_api_is_cheap_and_loads_no_training_stack() -> None:
     cost_of("api.main")  # compiles what is not compiled yet
-    pairs = [(cost_of("api.main"), cost_of(LIBRARIES)) for _ in range(4)]
-    cpu, libraries = min(one.cpu for one, _ in pairs), min(other.cpu for _, other in pairs)
-    ratio = min(one.cpu / other.cpu for one, other in pairs)  # of two that shared their moment
-    mb = min(one.mb for one, _ in pairs)
-    told = f"import api.main: {cpu:.2f} CPU-s ({libraries:.2f} of them libraries), {mb:.0f} MB"
+    for _ in range(4):  # a busy moment makes an import dear, a dear import never makes a cheap one
+        ours, libraries = cost_of("api.main"), cost_of(LIBRARIES)
+        if ours.cpu <= CPU_SECONDS or ours.cpu <= OVER_LIBRARIES * libraries.cpu:
+            break
+    told = f"import api.main: {ours.cpu:.2f} CPU-s ({libraries.cpu:.2f} libraries alone), {ours.mb:.0f} MB"
     sys.stdout.write(told + "\n")
 
-    assert not pairs[0][0].modules & HEAVY
-    assert mb <= MEGABYTES
-    assert cpu <= CPU_SECONDS or ratio <= OVER_LIBRARIES
+    assert not ours.modules & HEAVY
+    assert ours.mb <= MEGABYTES
+    assert ours.cpu <= CPU_SECONDS or ours.cpu <= OVER_LIBRARIES * libraries.cpu
 
 
 def test_importing_the_api_opens_nothing() -> None:

@@ -56,6 +56,14 @@ def test_an_image_has_all_that_its_services_import(extras: str, modules: list[st
     assert ran.returncode == 0, ran.stderr
 
 
+def test_the_api_image_has_the_dashboard_and_no_node():
+    assert "RUN npm ci " in STAGES["dashboard"]  # exactly what the lock pins
+    copied = "COPY --from=dashboard /build/api/dashboard/dist api/dashboard/dist"
+    assert copied in STAGES["api"]
+    assert [name for name, stage in STAGES.items() if "npm" in stage] == ["dashboard"]
+    assert re.findall(r"--from=dashboard (\S+)", DOCKERFILE) == ["/build/api/dashboard/dist"]
+
+
 def test_every_install_is_pinned():
     installs = re.findall(r"pip install .*", DOCKERFILE)
     assert len(installs) == 3
