@@ -23,6 +23,7 @@ from typing import Literal
 Mode = Literal["pass", "refuse", "cut", "black_hole", "delay", "trickle"]
 Address = tuple[str, int] | str  # a port, or a Unix socket's path
 BLOCK = 64 * 1024
+_CLOSED = ("refuse", "cut")  # modes that let nobody in
 
 
 class Proxy:
@@ -54,17 +55,17 @@ class Proxy:
 
     def turn(self, mode: Mode) -> None:
         """Change the mode; ``cut`` ends what lives."""
-        self.mode = mode
-        if mode == "cut":
-            for pair in list(self._pairs):
-                pair.reset()
+        with self._lock:  # a connection in the making is either among those that live, or meets the new mode
+            self.mode = mode
+            living = list(self._pairs) if mode == "cut" else []
+        for pair in living:
+            pair.reset()
 
     def close(self) -> None:
         """End everything."""
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        for pair in list(self._pairs):
-            pair.reset()
+        self.turn("cut")
 
     def wanted(self) -> tuple[bytes, ...]:
         """Give the patterns that are to cut next."""
@@ -87,19 +88,28 @@ class Proxy:
             except OSError:
                 return
             self.connections += 1
-            if self.mode in ("refuse", "cut"):
+            if self.mode in _CLOSED:
+                _reset(client)
+                continue
+            try:
+                server = _connected(self._target)
+            except OSError:
                 _reset(client)
                 continue
             with self._lock:
                 length = self._lengths.pop(0) if self._lengths else None
-            try:
-                self._pairs.add(_Pair(self, client, _connected(self._target), length))
-            except OSError:
-                _reset(client)
+                pair = _Pair(self, client, server, length)
+                self._pairs.add(pair)  # before a byte goes through it: who heard one may cut
+                closed = self.mode in _CLOSED
+            if closed:
+                pair.reset()
+            else:
+                pair.start()
 
     def forget(self, pair: "_Pair") -> None:
         """Let go of a connection that has ended."""
-        self._pairs.discard(pair)
+        with self._lock:
+            self._pairs.discard(pair)
 
 
 class _Pair:
@@ -111,6 +121,9 @@ class _Pair:
         self._proxy, self._client, self._server, self._left = proxy, client, target, length
         self._said = 0  # of the patterns
         self._cut = threading.Event()  # the answer to the last pattern must not pass
+
+    def start(self) -> None:
+        """Let bytes go through."""
         for pump in (self._up, self._down):
             threading.Thread(target=pump, daemon=True).start()
 
@@ -189,7 +202,9 @@ def _connected(target: Address) -> socket.socket:
             line.close()
             raise
         return line
-    return socket.create_connection(target, 5)
+    line = socket.create_connection(target, 5)
+    line.settimeout(None)  # a target may be silent for as long as it likes
+    return line
 
 
 def _reset(line: socket.socket) -> None:

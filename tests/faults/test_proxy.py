@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -61,13 +62,25 @@ def test_it_refuses(proxy: Proxy, mode) -> None:
     assert talk(proxy, b"one") == [b"one"]
 
 
-def test_it_cuts_what_lives(proxy: Proxy) -> None:
-    with socket.create_connection(("127.0.0.1", proxy.port), 2) as line:
-        line.sendall(b"one")
-        assert line.recv(10) == b"one"
-        proxy.turn("cut")
-        with pytest.raises(ConnectionError):
-            line.recv(10)
+@pytest.fixture
+def restless() -> Iterator[None]:
+    """Threads that take turns as on a busy machine."""
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(usual)
+
+
+@pytest.mark.usefixtures("restless")
+def test_it_cuts_what_lives_from_the_first_byte_on(proxy: Proxy) -> None:
+    for _ in range(100):
+        proxy.turn("pass")
+        with socket.create_connection(("127.0.0.1", proxy.port), 2) as line:
+            line.sendall(b"one")
+            assert line.recv(10) == b"one"
+            proxy.turn("cut")
+            with pytest.raises(ConnectionError):
+                line.recv(10)
 
 
 def test_it_answers_nothing(proxy: Proxy) -> None:
