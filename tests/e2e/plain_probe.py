@@ -1,9 +1,10 @@
 """Load a downloaded result as anybody would: plain transformers and PEFT, none of our code.
 
-    python plain_probe.py REQUEST.json
+    python plain_probe.py REQUESTS.json
 
-The request names the base's folder, the adapter's folder (or null), the probe's ids, the dtype and the
-quantisation as `record.probe` tells them. Prints the first eight logits of base and tuned model.
+Each request of the list names the base's folder, the adapter's folder (or null), the probe's ids, the dtype
+and the quantisation as `record.probe` tells them. Prints the first eight logits of base and tuned model of
+each: loading the libraries takes longer than any of them.
 """
 
 import json
@@ -45,4 +46,4 @@ def main(request: dict) -> dict:
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(json.loads(Path(sys.argv[1]).read_text()))))  # noqa: T201 - its answer
+    print(json.dumps([main(one) for one in json.loads(Path(sys.argv[1]).read_text())]))  # noqa: T201 - its answer

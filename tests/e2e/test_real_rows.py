@@ -20,6 +20,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from neftune_core.__main__ import main as command_line
 from tests.api.openai_sdk import sdk
 from tests.e2e import rows
 from tests.standalone.instance import Instance, running
@@ -69,8 +70,11 @@ def ended_well(client: httpx.Client, job: dict) -> dict:
     return job
 
 
-def merges_into_what_base_and_adapter_compute(client: httpx.Client, job: dict, adapter: Path) -> None:
-    """Have it merged, load that as anybody would, and hold it against adapter and base in full precision."""
+def merges_into_what_base_and_adapter_compute(client: httpx.Client, job: dict, adapter: Path) -> dict:
+    """Have it merged, load that as anybody would, and hold it against adapter and base in full precision.
+
+    Gives what plain libraries compute for the record's own probe.
+    """
     asked = client.post(f"/jobs/{job['id']}/export", json={"kind": "merged"})
     assert asked.status_code == 201, asked.text
     export = ended_well(client, asked.json())
@@ -81,13 +85,15 @@ def merges_into_what_base_and_adapter_compute(client: httpx.Client, job: dict, a
     assert {path.suffix for path in merged.iterdir()} == {".json", ".safetensors", ".jinja", ".md"}
     record = client.get(f"/jobs/{job['id']}/record").json()
     full = {"probe": {**record["probe"], "dtype": "float32", "quantization": None}}
-    apart = in_plain_peft(full, BASE, adapter, into)
-    plain = in_plain_peft(full, merged, None, into)
+    apart, plain, as_trained = in_plain_peft(
+        into, (full, BASE, adapter), (full, merged, None), (record, BASE, adapter)
+    )
     assert plain["ours"] == []
     assert plain["base"] == pytest.approx(apart["tuned"], abs=1e-5)
     assert plain["base"] != pytest.approx(apart["base"], abs=1e-2)
     again = client.post(f"/jobs/{job['id']}/export", json={"kind": "merged"})
     assert (again.status_code, again.json()["id"]) == (200, export["id"])
+    return as_trained
 
 
 def was_run_as_asked(client: httpx.Client, job: dict, asked: dict, sha256: str) -> None:
@@ -120,18 +126,20 @@ def download(client: httpx.Client, job: dict, name: str, into: Path) -> Path:
     return config.parent
 
 
-def in_plain_peft(record: dict, base: Path, adapter: Path | None, tmp_path: Path) -> dict:
-    """What a process without our code computes for the record's probe."""
-    probe = record["probe"]
-    request = {
-        "base": str(base),
-        "adapter": adapter and str(adapter),
-        "input_ids": probe["input_ids"],
-        "dtype": probe["dtype"],
-        "quantization": probe["quantization"],
-    }
-    asked = tmp_path / "request.json"
-    asked.write_text(json.dumps(request))
+def in_plain_peft(tmp_path: Path, *results: tuple[dict, Path, Path | None]) -> list[dict]:
+    """What a process without our code computes for each record's probe, with that base and that adapter."""
+    requests = [
+        {
+            "base": str(base),
+            "adapter": adapter and str(adapter),
+            "input_ids": record["probe"]["input_ids"],
+            "dtype": record["probe"]["dtype"],
+            "quantization": record["probe"]["quantization"],
+        }
+        for record, base, adapter in results
+    ]
+    asked = tmp_path / "requests.json"
+    asked.write_text(json.dumps(requests))
     done = subprocess.run(
         [sys.executable, "-P", Path(__file__).with_name("plain_probe.py"), asked],
         cwd=tmp_path,
@@ -155,18 +163,13 @@ def answers(client: httpx.Client, job: dict, **how: object) -> list[str]:
     return [one["text"] for one in answer.json()["answers"]]
 
 
-def on_the_command_line(adapter: Path) -> list[str]:
-    """The same, by a process that knows no service; with the template of the job."""
-    command = [sys.executable, "-m", "neftune_core", "generate", "--model-dir", BASE, "--adapter", adapter]
+def on_the_command_line(adapter: Path, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """The same without any service; with the template of the job."""
     decoding = ["--template", "alpaca", "--max-new-tokens", "24", "--repetition-penalty", "1.2"]
-    done = subprocess.run(
-        [*command, *decoding, "--prompt", QUESTION],
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=BASE.parents[3],
-    )
-    (answered,) = json.loads(done.stdout)["answers"]
+    capsys.readouterr()
+    model = ["--model-dir", str(BASE), "--adapter", str(adapter)]
+    assert command_line(["generate", *model, *decoding, "--prompt", QUESTION]) == 0
+    (answered,) = json.loads(capsys.readouterr().out)["answers"]
     return [answered["base"], answered["tuned"]]
 
 
@@ -185,8 +188,10 @@ def chatted(service: Instance, job: dict) -> str:
     return "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
 
 
-def test_a_lora_job_on_alpaca_rows_learns_and_its_adapter_loads_in_plain_peft(client, service, tmp_path):
-    training = {"max_steps": 12, "batch_size": 8, "learning_rate": 2e-3, "max_length": 256, "eval_every": 6}
+def test_a_lora_job_on_alpaca_rows_learns_and_its_adapter_loads_in_plain_peft(
+    client, service, tmp_path, capsys
+):
+    training = {"max_steps": 6, "batch_size": 8, "learning_rate": 3e-3, "max_length": 256, "eval_every": 6}
     followed: list[str] = []
 
     def follow(job: dict) -> None:
@@ -210,17 +215,16 @@ def test_a_lora_job_on_alpaca_rows_learns_and_its_adapter_loads_in_plain_peft(cl
     assert record["noise"]["effective_alpha"] == pytest.approx(5, rel=0.02)
     adapter = download(client, job, "adapter", tmp_path)
     assert sorted(path.suffix for path in adapter.iterdir() if path.suffix in {".bin", ".pt", ".pkl"}) == []
-    plain = in_plain_peft(record, BASE, adapter, tmp_path)
+    plain = merges_into_what_base_and_adapter_compute(client, job, adapter)
     assert plain["ours"] == []
     assert plain["base"] == pytest.approx(record["probe"]["base_logits"], abs=1e-5)
     assert plain["tuned"] == pytest.approx(record["probe"]["tuned_logits"], abs=1e-5)
     assert plain["tuned"] != pytest.approx(plain["base"], abs=1e-2)
-    merges_into_what_base_and_adapter_compute(client, job, adapter)
 
-    # and it is asked: by the SDK, beside its base, and by a process that knows no service
+    # and it is asked: by the SDK, beside its base, and where no service is
     base, tuned = answers(client, job, template="alpaca")
     assert base != tuned
-    assert [base, tuned] == on_the_command_line(adapter)
+    assert [base, tuned] == on_the_command_line(adapter, capsys)
     assert chatted(service, job) == tuned == answers(client, job)[1]  # its template is that of its training
 
 
@@ -237,7 +241,7 @@ def test_a_qlora_job_trains_on_the_base_that_plain_peft_quantises(client, tmp_pa
     record = client.get(f"/jobs/{job['id']}/record").json()
     assert record["probe"]["quantization"]["type"] == "nf4"
     adapter = download(client, job, "adapter", tmp_path)
-    plain = in_plain_peft(record, BASE, adapter, tmp_path)
+    (plain,) = in_plain_peft(tmp_path, (record, BASE, adapter))
     assert plain["base"] == pytest.approx(record["probe"]["base_logits"], abs=1e-5)
     assert plain["tuned"] == pytest.approx(record["probe"]["tuned_logits"], abs=1e-5)
     assert plain["tuned"] != pytest.approx(plain["base"], abs=1e-3)
@@ -250,7 +254,7 @@ def test_a_full_job_gives_a_model_that_plain_transformers_loads(client, tmp_path
 
     record = client.get(f"/jobs/{job['id']}/record").json()
     model = download(client, job, "model", tmp_path)
-    plain = in_plain_peft(record, model, None, tmp_path)
+    (plain,) = in_plain_peft(tmp_path, (record, model, None))
     assert plain["base"] == pytest.approx(record["probe"]["tuned_logits"], abs=1e-5)
     assert plain["base"] != pytest.approx(record["probe"]["base_logits"], abs=1e-3)
     base, tuned = answers(client, job, template="alpaca")

@@ -28,16 +28,24 @@ def said(module: str, *arguments: str, **env: str) -> tuple[int, str]:
     return done.returncode, done.stdout
 
 
-@pytest.mark.parametrize("module", PROCESSES)
+WRONG = [
+    ({"LEASE_SECONDS": "soon"}, "LEASE_SECONDS: Input should be a valid number"),
+    ({"DATABASE_URL": "mysql://somebody:canary@h/d"}, "DATABASE_URL: it must start with postgresql://"),
+    ({"STORAGE_URL": ""}, "STORAGE_URL: Field required"),
+    ({"HEARTBEAT_SECONDS": "50"}, "HEARTBEAT_SECONDS < LEASE_STOP_SECONDS < LEASE_SECONDS must hold"),
+]
+
+
 @pytest.mark.parametrize(
-    ("wrong", "sentence"),
+    ("module", "wrong", "sentence"),
     [
-        ({"LEASE_SECONDS": "soon"}, "LEASE_SECONDS: Input should be a valid number"),
-        ({"DATABASE_URL": "mysql://somebody:canary@h/d"}, "DATABASE_URL: it must start with postgresql://"),
-        ({"STORAGE_URL": ""}, "STORAGE_URL: Field required"),
-        ({"HEARTBEAT_SECONDS": "50"}, "HEARTBEAT_SECONDS < LEASE_STOP_SECONDS < LEASE_SECONDS must hold"),
+        # Each process and each fault once; a process takes a second of CPU to start.
+        pytest.param(
+            module, *fault, marks=[] if at == of else pytest.mark.long, id=f"{module}-{next(iter(fault[0]))}"
+        )
+        for at, module in enumerate(PROCESSES)
+        for of, fault in enumerate(WRONG)
     ],
-    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
 def test_a_wrong_setting_ends_the_start_with_one_sentence(module, wrong, sentence):
     status, told = said(module, **GIVEN | wrong)

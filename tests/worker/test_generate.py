@@ -48,6 +48,11 @@ def nvmlDeviceGetHandleByIndex(number): return number
 def nvmlDeviceGetMemoryInfo(handle): return _Memory
 def nvmlDeviceGetUUID(handle): return "GPU-toy"
 def nvmlDeviceGetName(handle): return "Toy GPU"
+class _Rates:
+    gpu = 87
+def nvmlDeviceGetUtilizationRates(handle): return _Rates
+NVML_TEMPERATURE_GPU = 0
+def nvmlDeviceGetTemperature(handle, sensor): raise NVMLError("not supported")
 """
 
 
@@ -261,7 +266,10 @@ def test_a_gpu_answers_only_while_nothing_trains_on_it(house: House, tmp_path: P
     process, where = started(house, **seeing)
     caller = Caller(where, "hold")
     caller.until(Piece)
-    assert until(lambda: [one.gpus for one in workers(house) if one.kind == "train" and one.gpus] or None, 20)
+    (gpus,) = until(
+        lambda: [one.gpus for one in workers(house) if one.kind == "train" and one.gpus] or None, 20
+    )
+    assert gpus == (Gpu("GPU-toy", "Toy GPU", 1 << 34, 1 << 20, busy=87, temperature=None),)
     # When a job begins to train
     job = house.submit("steps=1000 sleep=0.05")
     house.wait_for_step(job)
