@@ -37,6 +37,10 @@ class Client:
         """List the jobs that were answered for."""
         return [entry.job for entry in self.entries if entry.what == "submit" and entry.job]
 
+    def heard(self, what: str) -> bool:
+        """Tell whether something was asked for and granted."""
+        return any(entry.what == what and entry.outcome == "ok" for entry in self.entries)
+
     def submit(self, key: str, body: dict[str, object]) -> None:
         """Ask for a job; unanswered, it is asked for again later, under the same key."""
         self.open[key] = body

@@ -102,7 +102,7 @@ class Blow:
             self._beat()
 
     def all(self, acts: list[Act]) -> None:
-        """Do them all; what found nothing to hurt is tried again at the end, while there is work to hurt."""
+        """Do them all; what found nothing to hurt, or no answer, is tried again at the end."""
         waiting = list(acts)
         began = time.monotonic()
         while waiting:
@@ -118,6 +118,11 @@ class Blow:
             missed, self._storm.missed = self._storm.missed, []
             for act in missed:
                 self._storm.hurt(act)
+        for move in ("cancel", "pause"):  # a short storm may have taken all answers with it
+            while not self._client.heard(move) and time.monotonic() < late:
+                self._beat()
+                self._submit()
+                self._client.move(move, self._client.jobs()[-1])
 
     def _beat(self) -> None:
         self._storm.tend()
