@@ -86,7 +86,11 @@ def test_compared_figures_stand_beside_one_another_in_a_narrow_window(page: Page
     page.set_viewport_size(NARROW)
     page.goto(f"/app/compare?runs={series.control},{series.noisy}")
     row = page.get_by_role("region", name="Figures").get_by_role("row", name="Held-out loss, last step")
-    name, control, noisy = (box(row.get_by_role("cell").nth(place)) for place in range(3))
+    row.wait_for()
+    # All in one look: what stands above may still be arriving
+    name, control, noisy = row.evaluate(
+        "row => [...row.cells].map((cell) => cell.getBoundingClientRect().toJSON())"
+    )
     assert name["y"] == control["y"] == noisy["y"]
     assert name["x"] < control["x"] < noisy["x"]
     axe.look(page)

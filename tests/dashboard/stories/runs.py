@@ -26,7 +26,7 @@ ROWS = [
 LONG = 90  # seconds: for what a worker does while tests of all kinds share the machine
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def lamps(service: Instance) -> str:
     with service.client() as client:
         rows = "\n".join(map(json.dumps, ROWS))
@@ -100,10 +100,8 @@ def test_a_run_is_watched_paused_and_cancelled(page: Page, service: Instance, lo
     expect(page.get_by_role("button", name="Retry")).to_be_visible()
 
 
-def test_a_chart_is_zoomed_panned_and_read_by_keys_and_as_a_table(page: Page, service: Instance):
-    with service.client() as client:
-        job = client.get("/jobs", params={"ended": "true"}).json()["items"][0]["id"]
-    page.goto(f"/app/runs/{job}")
+def test_a_chart_is_zoomed_panned_and_read_by_keys_and_as_a_table(page: Page, series: Series):
+    page.goto(f"/app/runs/{series.noisy}")
     chart = loss_chart(page)
     with page.expect_response(re.compile("until_step=")) as finer:
         chart.get_by_role("group").focus()
