@@ -48,6 +48,11 @@ class Proxy:
         with self._lock:
             self._patterns.append(patterns)
 
+    def forgive(self) -> None:
+        """Forget the patterns that nobody has said yet."""
+        with self._lock:
+            self._patterns.clear()
+
     def truncate_after(self, length: int) -> None:
         """Cut the next connection after so many bytes of answers."""
         with self._lock:

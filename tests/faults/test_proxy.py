@@ -98,6 +98,9 @@ def test_it_cuts_after_the_target_has_done_what_was_said(proxy: Proxy) -> None:
     assert proxy.heard[-1] == b"COMMIT"
     assert proxy.cuts == 1
     assert talk(proxy, b"BEGIN", b"COMMIT") == [b"BEGIN", b"COMMIT"], "only once"
+    proxy.cut_after(b"COMMIT")
+    proxy.forgive()
+    assert talk(proxy, b"COMMIT") == [b"COMMIT"], "forgiven"
 
 
 def test_it_truncates(proxy: Proxy) -> None:

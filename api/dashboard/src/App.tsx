@@ -20,6 +20,7 @@ import { toastProblem, Toasts } from "./ui/toast";
 export function App() {
   const signed = useStore(session);
   if (signed.state === "unknown") return <Loading />;
+  if (signed.state === "away") return <main class="sign-in"><Failed title={t.signIn.away} problem={signed.problem} again={signed.again} /></main>;
   if (signed.state === "out") return <SignIn why={signed.why} />;
   return (
     <>

@@ -96,6 +96,7 @@ export const en = {
     submit: "Sign in",
     wrong: "This key opens nothing: it is wrong, revoked or expired.",
     lost: "You were signed out: the login or its key has ended.",
+    away: "Waiting for the service",
     out: "Sign out",
     as: (name: string, scopes: string) => `Key ${name} (${scopes})`,
   },

@@ -1,11 +1,13 @@
 """Signing in, moving about, and what the page looks like while there is nothing yet."""
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from tests.dashboard import axe
 from tests.dashboard.pictures import shoot
-from tests.dashboard.watched import Watched
+from tests.dashboard.watched import Watched, watching
+from tests.faults.proxy import before
+from tests.standalone.instance import Instance
 
 EMPTY = {
     "runs": "Nothing has run yet",
@@ -46,6 +48,27 @@ def test_a_wrong_key_is_refused_in_words_and_a_right_one_opens_the_place_one_wan
     expect(page.get_by_role("heading", name=EMPTY["datasets"])).to_be_visible()
     page.get_by_role("button", name="Sign out").click()
     expect(page.get_by_label("API key")).to_be_visible()
+
+
+def test_a_page_that_finds_the_service_away_waits_for_it_and_asks_for_no_key(
+    service: Instance, browser: Browser, link: str
+):
+    with (
+        before(("127.0.0.1", service.port)) as wire,
+        watching(browser, f"http://127.0.0.1:{wire.port}") as watched,
+    ):
+        page = watched.page
+        watched.allow("ERR_")
+        for _ in range(7):  # a browser has up to six connections, and asks anew where a used one ends
+            wire.cut_after(b"POST /session")
+        page.goto(f"/app/datasets#{link.partition('#')[2]}")
+        expect(page.get_by_role("alert")).to_contain_text("The service does not answer")
+        expect(page.get_by_label("API key")).to_have_count(0)
+        axe.look(page)
+        shoot(page, "service-away")
+        wire.forgive()  # and nobody presses anything
+        expect(page.get_by_role("heading", name=EMPTY["datasets"])).to_be_visible()
+        assert page.url.endswith("/app/datasets")
 
 
 def test_keys_alone_lead_everywhere(page: Page):

@@ -15,7 +15,7 @@ export interface Loaded<T> {
   put: (value: T) => void;
 }
 
-const BACK_S = 5; // between looks whether the service is back
+export const BACK_S = 5; // between looks whether the service is back
 
 /**
  * Ask when the component appears, when one of `on` changes, and every `everyS` seconds while the tab is seen; also until

@@ -1,12 +1,17 @@
 // Who is signed in: by a key that is typed, by the link of the start-up, or by the cookie from before.
 import { api, lost, project } from "../api/client";
+import { BACK_S } from "../api/load";
 import { ApiError, asProblem } from "../api/problem";
 import type { Session } from "../api/types";
 import { rejoin } from "../live/line";
 import { Store } from "../store";
 import { t } from "../texts";
 
-export type Signed = { state: "unknown" } | { state: "out"; why: string } | { state: "in"; who: Session };
+export type Signed =
+  | { state: "unknown" }
+  | { state: "away"; problem: ApiError; again: () => void } // the service can't tell who one is
+  | { state: "out"; why: string }
+  | { state: "in"; who: Session };
 export const session = new Store<Signed>({ state: "unknown" });
 
 /** Find out at the start. The link's key stands behind `#`, so no server and no proxy has seen it. */
@@ -14,24 +19,43 @@ export async function begin(): Promise<void> {
   const key = new URLSearchParams(location.hash.slice(1)).get("key");
   if (key !== null) {
     history.replaceState(null, "", location.pathname + location.search); // gone from history and bookmarks
-    return signIn(key);
+    project.set("");
   }
+  await arrive(key);
+}
+
+/** Who gets no answer is no stranger yet, and isn't asked for a key: the service is, until it answers. */
+async function arrive(key: string | null): Promise<void> {
   try {
-    session.set({ state: "in", who: await api.get("/session") });
+    session.set({ state: "in", who: await (key === null ? api.get("/session") : login(key)) });
   } catch (thrown) {
-    session.set({ state: "out", why: said(asProblem(thrown), "") });
+    const problem = asProblem(thrown);
+    if (problem.offline || problem.status >= 500) return wait(key, problem);
+    session.set({ state: "out", why: said(problem, key === null ? "" : t.signIn.wrong) });
   }
+}
+
+function wait(key: string | null, problem: ApiError): void {
+  const again = (): void => {
+    clearTimeout(timer);
+    void arrive(key);
+  };
+  const timer = setTimeout(again, (problem.retryAfterS ?? BACK_S) * 1000);
+  session.set({ state: "away", problem, again });
 }
 
 export async function signIn(key: string): Promise<void> {
   project.set("");
   try {
-    const who = await api.post("/session", { headers: { Authorization: `Bearer ${key.trim()}` } });
-    session.set({ state: "in", who });
+    session.set({ state: "in", who: await login(key) });
     rejoin();
   } catch (thrown) {
     session.set({ state: "out", why: said(asProblem(thrown), t.signIn.wrong) });
   }
+}
+
+function login(key: string): Promise<Session> {
+  return api.post("/session", { headers: { Authorization: `Bearer ${key.trim()}` } });
 }
 
 export async function signOut(): Promise<void> {
