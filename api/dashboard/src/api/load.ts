@@ -18,30 +18,35 @@ export interface Loaded<T> {
 export const BACK_S = 5; // between looks whether the service is back
 
 /**
- * Ask when the component appears, when one of `on` changes, and every `everyS` seconds while the tab is seen; also until
- * there is an answer, where the service does not give any.
+ * Ask when the component appears, when one of `on` changes, and every `everyS` seconds while the tab is seen, which may
+ * depend on what was answered; also until there is an answer, where the service does not give any.
  * What was asked is given up when the component goes.
  */
-export function useLoad<T>(ask: (signal: AbortSignal) => Promise<T>, on: readonly unknown[], everyS?: number): Loaded<T> {
+export function useLoad<T>(
+  ask: (signal: AbortSignal) => Promise<T>, on: readonly unknown[], everyS?: number | ((value: T) => number | undefined),
+): Loaded<T> {
   const [shown, setShown] = useState<{ value?: T; problem?: ApiError; busy: boolean }>({ busy: true });
   const [turn, setTurn] = useState(0);
-  const asking = useRef(ask);
-  asking.current = ask;
+  const asking = useRef({ ask, everyS });
+  asking.current = { ask, everyS };
 
   useEffect(() => setShown({ busy: true }), on); // another question: the old answer is none
 
   useEffect(() => {
     const given = new AbortController();
     let timer: ReturnType<typeof setTimeout> | undefined;
+    let usual = typeof everyS === "number" ? everyS : undefined;
     const once = async (): Promise<void> => {
-      let pause = everyS;
+      const { ask, everyS } = asking.current;
+      let pause = usual;
       try {
-        const value = await asking.current(given.signal);
+        const value = await ask(given.signal);
+        if (typeof everyS === "function") pause = usual = everyS(value);
         if (!given.signal.aborted) setShown((before) => ({ value: everyS ? kept(before.value, value) : value, busy: false }));
       } catch (thrown) {
         if (given.signal.aborted || isAbort(thrown)) return;
         const problem = asProblem(thrown);
-        if (problem.offline) pause = Math.min(pause ?? BACK_S, BACK_S);
+        if (problem.away) pause = Math.min(usual ?? BACK_S, Math.max(1, problem.retryAfterS ?? BACK_S));
         setShown((before) => ({ ...before, problem, busy: false }));
       }
       if (pause && !given.signal.aborted) timer = setTimeout(seen, pause * 1000);
@@ -56,7 +61,7 @@ export function useLoad<T>(ask: (signal: AbortSignal) => Promise<T>, on: readonl
       given.abort();
       clearTimeout(timer);
     };
-  }, [...on, turn, everyS]);
+  }, [...on, turn]);
 
   const again = useCallback(() => setTurn((before) => before + 1), []);
   const put = useCallback((value: T) => setShown({ value, busy: false }), []);

@@ -29,6 +29,11 @@ export class ApiError extends Error {
     return this.status === 0;
   }
 
+  /** Whether the same may be answered later: nothing did, or the service lacks what it leans on. */
+  get away(): boolean {
+    return this.offline || this.status === 502 || this.status === 503 || this.status === 504;
+  }
+
   /** The first fault at a place, or below it. */
   at(pointer: string): Fault | undefined {
     return this.faults.find((one) => one.pointer === pointer || one.pointer.startsWith(`${pointer}/`));

@@ -30,7 +30,7 @@ async function arrive(key: string | null): Promise<void> {
     session.set({ state: "in", who: await (key === null ? api.get("/session") : login(key)) });
   } catch (thrown) {
     const problem = asProblem(thrown);
-    if (problem.offline || problem.status >= 500) return wait(key, problem);
+    if (problem.away) return wait(key, problem);
     session.set({ state: "out", why: said(problem, key === null ? "" : t.signIn.wrong) });
   }
 }
@@ -40,7 +40,7 @@ function wait(key: string | null, problem: ApiError): void {
     clearTimeout(timer);
     void arrive(key);
   };
-  const timer = setTimeout(again, (problem.retryAfterS ?? BACK_S) * 1000);
+  const timer = setTimeout(again, Math.max(1, problem.retryAfterS ?? BACK_S) * 1000);
   session.set({ state: "away", problem, again });
 }
 

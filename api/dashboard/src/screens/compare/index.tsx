@@ -1,4 +1,3 @@
-import { useState } from "preact/hooks";
 import { colourOf, dashOf, Together, type Member } from "../../chart";
 import { runName } from "../../naming";
 import { setQuery, usePlace } from "../../router";
@@ -20,10 +19,7 @@ export default function Compare() {
   const asked = (usePlace().query.get("runs") ?? "").split(",").filter(Boolean);
   const ids = [...new Set(asked)].slice(0, MOST);
   const put = (chosen: readonly string[]): void => setQuery({ runs: chosen.join() });
-  const [live, setLive] = useState(false);
-  const runs = useRuns(ids, live);
-  const open = (runs.value ?? []).some((one) => one.job && !hasEnded(one.job));
-  if (open !== live) setLive(open);
+  const runs = useRuns(ids);
   return (
     <Page title={words.title} actions={ids.length > 0 && <Talk ids={ids} />}>
       <Choose chosen={ids} onChange={put} />

@@ -27,8 +27,9 @@ export const letterOf = (place: number): string => String.fromCharCode(65 + plac
 export const hasEnded = (job: JobDetail): boolean => ENDED.has(job.status);
 
 /** Load the runs, and again every few seconds while one of them has not ended. */
-export function useRuns(ids: readonly string[], live: boolean): Loaded<Compared[]> {
-  return useLoad((signal) => Promise.all(ids.map((id, place) => one(id, letterOf(place), signal))), [ids.join()], live ? LOOK_S : undefined);
+export function useRuns(ids: readonly string[]): Loaded<Compared[]> {
+  const load = (signal: AbortSignal): Promise<Compared[]> => Promise.all(ids.map((id, place) => one(id, letterOf(place), signal)));
+  return useLoad(load, [ids.join()], (found) => (found.some((run) => run.job && !hasEnded(run.job)) ? LOOK_S : undefined));
 }
 
 async function one(id: string, letter: string, signal: AbortSignal): Promise<Compared> {

@@ -28,10 +28,7 @@ const MOST_COMPARED = 6;
 
 /** One series: what it comes to, what each of its runs has come to, and what it took. */
 export function One({ id }: { id: string }) {
-  const [live, setLive] = useState(true);
-  const sweep = useLoad((signal) => api.get("/sweeps/{sweep_id}", { path: { sweep_id: id }, signal }), [id], live ? LOOK_S : undefined);
-  const open = !sweep.value || !isOver(sweep.value);
-  if (open !== live) setLive(open);
+  const sweep = useLoad((signal) => api.get("/sweeps/{sweep_id}", { path: { sweep_id: id }, signal }), [id], (told) => (isOver(told) ? undefined : LOOK_S));
   return (
     <Page title={sweep.value ? nameOf(sweep.value) : words.one} actions={sweep.value && <Doings sweep={sweep.value} again={sweep.again} />}>
       <Shown of={sweep}>{(one) => <Told sweep={one} />}</Shown>
