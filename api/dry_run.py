@@ -46,10 +46,22 @@ async def rehearsal(  # noqa: PLR0913, PLR0917 - each thing a request carries, b
     ] = True,
 ) -> DryRun | None:
     """Rehearse where that is what was asked for, before the transaction of a submit is opened."""
-    if not dry_run:
-        return None
+    return await rehearse(request, who.project_id, spec, models, estimates) if dry_run else None
+
+
+Rehearsal = Annotated[DryRun | None, Depends(rehearsal)]
+
+
+async def rehearse(
+    request: Request,
+    project_id: str,
+    spec: JobSpec,
+    models: Models,
+    estimates: bool,
+) -> DryRun:
+    """Check and plan a job, and reckon what it would take."""
     models.check(spec.model, spec.revision)
-    dataset, speeds = await request.app.state.database.ask(partial(_known, spec, who.project_id))
+    dataset, speeds = await request.app.state.database.ask(partial(_known, spec, project_id))
     told, unknown = await _counted(request, spec, dataset) if estimates else (None, ["all: not asked for"])
     rows = training_rows(dataset.rows, spec)
     plan = schedule(_examples(told, rows), spec)
@@ -68,15 +80,9 @@ async def rehearsal(  # noqa: PLR0913, PLR0917 - each thing a request carries, b
     )
 
 
-Rehearsal = Annotated[DryRun | None, Depends(rehearsal)]
-
-
 def _known(spec: JobSpec, project_id: str, session: Session) -> tuple[Dataset, Sequence[float]]:
     """Check that the datasets are there; tell how fast such jobs were."""
-    datasets = DatasetLedger(session)
-    dataset = datasets.get(project_id, spec.dataset)
-    if spec.validation.dataset is not None:
-        datasets.get(project_id, spec.validation.dataset)
+    dataset = DatasetLedger(session).of_spec(project_id, spec)
     if spec.hub_token is not None:
         check_known(session, project_id, spec.hub_token.secret)
     return dataset, JobLedger(session).speeds(project_id, spec.model, spec.method)

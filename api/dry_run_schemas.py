@@ -76,3 +76,13 @@ class DryRun(Schema):
     plan: PlanRead
     estimates: EstimatesRead
     warnings: list[str]
+
+
+class SweepDryRun(Schema):
+    """What a submit of a series would record."""
+
+    dry_run: bool = True
+    alpha: list[float]
+    seed: list[int]
+    runs: int = Field(description="How many jobs it would have.")
+    each: DryRun = Field(description="One of them, that with the most noise.")

@@ -24,7 +24,7 @@ from api.problems import problem, told
 from api.refusals import ApiError, BadRange
 from neftune_core.errors import CoreError, ModelError
 from neftune_core.spec_faults import FAULTS_TOLD
-from neftune_store.errors import SecretUnknown, StoreError
+from neftune_store.errors import DatasetNotFound, SecretUnknown, StoreError
 
 log = structlog.get_logger()
 
@@ -266,7 +266,7 @@ def _errors(error: Exception) -> list[dict[str, Any]]:
                 {"loc": list(found["loc"]), "code": found["type"], "msg": found["msg"]}
                 for found in error.errors()[:FAULTS_TOLD]
             ]
-        case ModelError() | SecretUnknown():
+        case ModelError() | SecretUnknown() | DatasetNotFound(place=[_, *_]):
             return [{"loc": list(error.place), "code": error.code, "msg": str(error)}]
         case CoreError():
             return [

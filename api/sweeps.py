@@ -1,14 +1,17 @@
 """Series: one job at several alphas and seeds, asked for at once, told what to do as a whole, and judged."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
 from api.bodies import json_body
 from api.deps import Cursor, Limit, Reader, RingingSweeps, SweepId, Sweeps, Writer, problems
+from api.dry_run import rehearse
+from api.dry_run_schemas import SweepDryRun
 from api.jobs import KEYED, idempotency_key
 from api.models import Models
 from api.refusals import InvalidSpec
@@ -17,7 +20,7 @@ from api.sweep_schemas import SweepDetail, SweepRead
 from neftune_core.errors import ModelError
 from neftune_core.spec_faults import faults_of
 from neftune_core.sweep_spec import SweepSpec
-from neftune_store.errors import SecretUnknown
+from neftune_store.errors import DatasetNotFound, SecretUnknown
 from neftune_store.measured import Evaluations, headlines_of
 from neftune_store.sweep import Child, Sweep
 from neftune_store.sweeps import SweepLedger
@@ -41,13 +44,44 @@ async def asked_sweep(body: Annotated[object, Depends(json_body)]) -> SweepSpec:
         raise InvalidSpec(faults_of(error, SweepSpec)) from error
 
 
+async def rehearsal(  # noqa: PLR0913, PLR0917 - each thing a request carries, by name
+    request: Request,
+    who: Writer,
+    spec: Annotated[SweepSpec, Depends(asked_sweep)],
+    models: Models,
+    dry_run: Annotated[bool, Query(description="Check and plan only; nothing is created.")] = False,
+    estimates: Annotated[
+        bool, Query(description="False: of a dry run, check and plan without reading rows.")
+    ] = True,
+) -> SweepDryRun | None:
+    """Rehearse where that is what was asked for, before the transaction of a submit is opened."""
+    if not dry_run:
+        return None
+    noisiest = spec.job_at(max(spec.alpha), spec.seed[0])
+    with _placed_in_the_job():
+        each = await rehearse(request, who.project_id, noisiest, models, estimates)
+    return SweepDryRun(alpha=list(spec.alpha), seed=list(spec.seed), runs=len(spec.points()), each=each)
+
+
+@contextmanager
+def _placed_in_the_job() -> Iterator[None]:
+    """Tell the places of faults as they are in a series, which has the job within it."""
+    try:
+        yield
+    except (ModelError, SecretUnknown, DatasetNotFound) as error:
+        if error.place:
+            error.place = ("job", *error.place)
+        raise
+
+
 @router.post(
     "",
     status_code=201,
     summary="Submit a series",
+    response_model=SweepRead | SweepDryRun,
     openapi_extra=_BODY,
     responses={
-        200: {"model": SweepRead, "description": "Made before under this key"},
+        200: {"description": "Made before under this key; or a dry run"},
         **problems(400, 401, 403, 404, 409, 410, 413, 415, 422, 429, 503),
     },
 )
@@ -57,15 +91,16 @@ def submit(  # noqa: PLR0913, PLR0917 - each thing a request carries, by name
     key: Annotated[str | None, Depends(idempotency_key)],
     spec: Annotated[SweepSpec, Depends(asked_sweep)],
     models: Models,
+    rehearsed: Annotated[SweepDryRun | None, Depends(rehearsal)],
     sweeps: RingingSweeps,
-) -> SweepRead:
+) -> SweepRead | SweepDryRun:
     """Record all jobs of the series, or none of them."""
-    try:
+    if rehearsed is not None:
+        response.status_code = 200
+        return rehearsed
+    with _placed_in_the_job():
         models.check(spec.job.model, spec.job.revision)
         sweep, created = sweeps.submit(who.project_id, spec, idempotency_key=key)
-    except (ModelError, SecretUnknown) as error:
-        error.place = ("job", *error.place)  # of what a job names in its own body
-        raise
     response.status_code = 201 if created else 200
     response.headers["location"] = f"/sweeps/{sweep.id}"
     return _shown(sweeps, sweep)

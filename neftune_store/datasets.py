@@ -4,6 +4,7 @@ A dataset is written down only after its bytes were read back from storage, so a
 the bytes are there. Deleting hides it; the blob goes when nothing refers to it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from sqlalchemy import bindparam, func, insert, or_, select, tuple_, update
 from sqlalchemy.orm import Session
 
+from neftune_core.spec import JobSpec
 from neftune_store.errors import DatasetInUse, DatasetNotFound
 from neftune_store.ids import is_id, new_id
 from neftune_store.lifecycle import READ_ROWS, TERMINAL
@@ -123,6 +125,23 @@ class DatasetLedger:
     def hold(self, project_id: str, dataset_id: str) -> Dataset:
         """Give a dataset and keep it from being deleted until this transaction ends."""
         return dataset_of(self._row(project_id, dataset_id, share=True))
+
+    def of_spec(self, project_id: str, spec: JobSpec, *, hold: bool = False) -> Dataset:
+        """Find the datasets that a job names, and give that of its training rows.
+
+        ``hold``: keep them from being deleted until this transaction ends. ``DatasetNotFound`` tells the
+        place of the one that is missing.
+        """
+        rows = self._at(project_id, spec.dataset, ("dataset",), hold=hold)
+        if spec.validation.dataset is not None:
+            self._at(project_id, spec.validation.dataset, ("validation", "dataset"), hold=hold)
+        return rows
+
+    def _at(self, project_id: str, dataset_id: str, place: Sequence[str], *, hold: bool) -> Dataset:
+        try:
+            return dataset_of(self._row(project_id, dataset_id, share=hold))
+        except DatasetNotFound:
+            raise DatasetNotFound(place) from None
 
     def _row(
         self, project_id: str, dataset_id: str, *, lock: bool = False, share: bool = False

@@ -91,9 +91,10 @@ class SweepNotFound(NotFound):
 
 
 class DatasetNotFound(NotFound):
-    """No such dataset in this project."""
+    """No such dataset in this project. ``place``: where a spec names it."""
 
-    def __init__(self) -> None:
+    def __init__(self, place: Sequence[str] = ()) -> None:
+        self.place = place
         super().__init__("No such dataset in this project; check the id.")
 
 

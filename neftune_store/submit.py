@@ -63,7 +63,7 @@ def submit(  # noqa: PLR0913 - what was asked, by whom, and under which limit
             return known, False
     check_queue(session, project_id, queue_limit)
     if origin.kind in READ_ROWS:  # others have held what they read
-        _hold_datasets(session, project_id, spec)
+        DatasetLedger(session).of_spec(project_id, spec, hold=True)
         if spec.hub_token is not None:
             check_known(session, project_id, spec.hub_token.secret)
     values = {
@@ -102,13 +102,6 @@ def submit(  # noqa: PLR0913 - what was asked, by whom, and under which limit
 def sha256_of(body: dict[str, Any]) -> str:
     """Hash a spec: the same for the same meaning, whatever the order of its keys."""
     return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-
-def _hold_datasets(session: Session, project_id: str, spec: JobSpec) -> None:
-    datasets = DatasetLedger(session)
-    datasets.hold(project_id, spec.dataset)
-    if spec.validation.dataset is not None:
-        datasets.hold(project_id, spec.validation.dataset)
 
 
 def _body_of(digest: str, origin: Origin) -> str:

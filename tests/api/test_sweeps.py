@@ -97,15 +97,35 @@ def test_what_is_wrong_is_told_with_its_place_and_makes_nothing(
     [
         ({"model": "org/unknown"}, ["job", "model"], "model_not_available"),
         ({"hub_token": {"secret": "none"}}, ["job", "hub_token", "secret"], "secret_unknown"),
+        ({"dataset": "ds_gone"}, ["job", "dataset"], "not_found"),
+        ({"validation": {"dataset": "ds_gone"}}, ["job", "validation", "dataset"], "not_found"),
     ],
 )
+@pytest.mark.parametrize("dry_run", [False, True])
 def test_what_the_job_of_a_series_names_and_is_not_there_is_told_in_its_place(
-    client: httpx.Client, given: dict[str, Any], loc: list[str], code: str
+    client: httpx.Client, given: dict[str, Any], loc: list[str], code: str, *, dry_run: bool
 ) -> None:
     asked = body(client)
-    answer = client.post("/sweeps", json={**asked, "job": {**asked["job"], **given}})
-    assert (answer.status_code, answer.json()["code"]) == (422, code)
+    answer = client.post(
+        "/sweeps", json={**asked, "job": {**asked["job"], **given}}, params={"dry_run": dry_run}
+    )
+    assert (answer.status_code, answer.json()["code"]) == (404 if code == "not_found" else 422, code)
     assert [(fault["loc"], fault["code"]) for fault in answer.json()["errors"]] == [(loc, code)]
+    assert client.get("/jobs").json()["items"] == client.get("/sweeps").json()["items"] == []
+
+
+def test_a_series_is_rehearsed_as_a_whole_and_nothing_is_made(client: httpx.Client) -> None:
+    asked, how = body(client), {"dry_run": True, "estimates": False}
+    answer = client.post("/sweeps", json=asked, params=how)
+    told = answer.json()
+    assert (answer.status_code, told["dry_run"]) == (200, True)
+    assert (told["alpha"], told["seed"], told["runs"]) == ([0, 5, 10], [1, 2, 3], 9)
+    noisiest = {**asked["job"], "alpha": 10, "training": {"seed": 1}}
+    assert told["each"] == client.post("/jobs", json=noisiest, params=how).json()
+    refused = client.post("/sweeps", json={**asked, "seed": [1, 1]}, params=how)
+    assert [(fault["loc"], fault["code"]) for fault in refused.json()["errors"]] == [
+        (["seed"], "given_twice")
+    ]
     assert client.get("/jobs").json()["items"] == client.get("/sweeps").json()["items"] == []
 
 
