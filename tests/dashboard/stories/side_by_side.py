@@ -68,7 +68,7 @@ def test_runs_are_found_by_keys_and_compared_on_one_axis(watched: Watched, page:
         page.keyboard.type(f"{NAME} α {alpha}")
         axe.look(page)
         page.keyboard.press("Enter")
-    assert page.url.endswith(f"?runs={series.control}%2C{series.noisy}")
+    expect(page).to_have_url(re.compile(f"\\?runs={series.control}%2C{series.noisy}$"))
     expect(page.get_by_role("list", name="Runs that are compared").get_by_role("listitem")).to_have_count(2)
     expect(page.get_by_role("group", name="Held-out loss. A dusk · α 0 · seed 1: from ")).to_be_visible()
     # Only what differs is shown, unless all is asked for; a reload shows the same
@@ -93,7 +93,7 @@ def test_runs_are_found_by_keys_and_compared_on_one_axis(watched: Watched, page:
     shoot(page, "compare")
     page.get_by_role("button", name="Take B out").click()
     expect(page.get_by_role("link", name="dusk · α 5 · seed 1")).to_be_visible()
-    assert NOBODY not in page.url
+    expect(page).not_to_have_url(re.compile(NOBODY))
 
 
 @pytest.mark.long  # two evaluations; where there are none is told below
@@ -180,7 +180,7 @@ def test_an_answer_is_stopped_and_what_was_said_stays(page: Page, series: Series
     assert answer.inner_text().startswith(said)
     assert len(answer.inner_text()) > len(said)
     page.get_by_role("combobox", name="Weights of model 2").select_option("4")
-    assert "ckpt-step-4" in page.url
+    expect(page).to_have_url(re.compile("ckpt-step-4"))
 
 
 def test_a_series_is_paused_resumed_and_cancelled_and_names_of_runs_stay_text(
