@@ -125,11 +125,12 @@ def test_base_and_tuned_answer_side_by_side_as_the_paper_asks_them(
     page.get_by_label("Prompt").fill(QUESTION)
     page.get_by_label("Most tokens").fill("40")
     page.keyboard.press("Tab")
-    # One that may not speak yet waits for as long as it is told
-    page.route("**/generate", _busy, times=1)
+    # Who may not speak yet waits for as long as it is told; here until that was seen
+    page.route("**/generate", _busy)
     watched.allow("/generate")
     page.get_by_label("Prompt").press("Control+Enter")
-    expect(page.get_by_text("Waits: others are before you")).to_be_visible()
+    expect(page.get_by_text("Waits: others are before you")).to_have_count(3)
+    page.unroute("**/generate")
     names = ["neftune/demo-base", "dusk · α 0 · seed 1", "dusk · α 5 · seed 1"]
     for name in names:
         said = page.get_by_role("region", name=name, exact=True)
@@ -149,9 +150,8 @@ def test_base_and_tuned_answer_side_by_side_as_the_paper_asks_them(
     page.get_by_role("button", name="Ask", exact=True).click()
     expect(page.get_by_role("region", name=NOBODY).get_by_role("alert")).to_contain_text("model")
     for name in (names[0], names[2]):
-        expect(page.get_by_role("region", name=name, exact=True)).to_contain_text(
-            re.compile(r"\d+ tokens? in ")
-        )
+        said = page.get_by_role("region", name=name, exact=True)
+        expect(said).to_contain_text(re.compile(r"\d+ tokens? in "), timeout=60_000)
     axe.look(page)
     shoot(page, "playground-failed")
 
@@ -162,8 +162,9 @@ def test_an_answer_is_stopped_and_what_was_said_stays(page: Page, series: Series
     base = page.get_by_role("region", name="neftune/demo-base", exact=True)
     answer = base.get_by_role("region", name="Answer of")
     # Given an answer that comes slowly
-    with service.client() as client:
-        client.post("/generate", json={"model": "neftune/demo-base", "prompt": "?", "max_new_tokens": 1})
+    least = {"model": "neftune/demo-base", "prompt": "?", "max_new_tokens": 1}
+    with service.client() as client:  # the first ones are refused while nobody speaks yet
+        assert eventually(lambda: client.post("/generate", json=least, timeout=60).is_success, 120)
     with slow.speech(service):
         page.get_by_role("button", name="Ask", exact=True).click()
         expect(answer).to_contain_text(" ", timeout=60_000)
