@@ -25,9 +25,7 @@ def runner(service: Instance) -> contextlib.AbstractContextManager[None]:
 @contextmanager
 def _slowed(service: Instance, command: str) -> Iterator[None]:
     (child,) = (
-        one
-        for one in psutil.Process(service.process.pid).children(recursive=True)
-        if command in " ".join(one.cmdline())
+        one for one in psutil.Process(service.process.pid).children(recursive=True) if command in _told(one)
     )
     over = threading.Event()
 
@@ -55,3 +53,11 @@ def _worked(process: psutil.Process) -> float:
     """Seconds of CPU, to a hundredth."""
     times = process.cpu_times()
     return float(times.user + times.system)
+
+
+def _told(process: psutil.Process) -> str:
+    """Give its command; nothing of one that has ended since it was listed, as others of the service do."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return ""
