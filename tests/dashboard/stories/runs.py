@@ -182,7 +182,7 @@ def test_a_run_that_waits_tells_its_place_and_why_and_a_series_stands_together(
     page: Page, service: Instance, lamps: str
 ):
     with service.client() as client:
-        client.post("/jobs", json={"model": "neftune/demo-base", "dataset": lamps, "name": "first"})
+        submit(client, lamps, "first", training={"max_steps": 4000})  # it lets none of the others begin
         spec = {"model": "neftune/demo-base", "dataset": lamps, "name": "of a series"}
         made = client.post("/sweeps", json={"job": spec, "alpha": [0, 5], "seed": [1, 2]})
         sweep = made.raise_for_status().json()["id"]
