@@ -103,6 +103,7 @@ def test_a_run_is_watched_paused_and_cancelled(page: Page, service: Instance, lo
 def test_a_chart_is_zoomed_panned_and_read_by_keys_and_as_a_table(page: Page, series: Series):
     page.goto(f"/app/runs/{series.noisy}")
     chart = loss_chart(page)
+    expect_step(page, 4, LONG)  # before it is drawn there is nothing to zoom
     with page.expect_response(re.compile("until_step=")) as finer:
         chart.get_by_role("group").focus()
         page.keyboard.press("+")
