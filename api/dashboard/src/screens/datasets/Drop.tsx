@@ -1,4 +1,4 @@
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { t } from "../../texts";
 import { Field } from "../../ui/Field";
 import { Icon } from "../../ui/Icon";
@@ -45,7 +45,7 @@ function useDropped(take: (files: FileList) => void): boolean {
   const [over, setOver] = useState(false);
   const taking = useRef(take);
   taking.current = take;
-  useEffect(() => {
+  useLayoutEffect(() => { // as soon as it is seen: what is dropped before then, the browser would open
     const given = new AbortController();
     const listen = (name: "dragover" | "dragleave" | "drop", act: (event: DragEvent) => void): void =>
       addEventListener(name, act, { signal: given.signal });
