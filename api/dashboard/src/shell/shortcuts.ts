@@ -30,10 +30,10 @@ let since = 0;
 addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || typing(event.target)) return;
   if (shortcutsOn.get() !== "on" && event.key !== "?") return;
-  const pair = performance.now() - since < PATIENCE_MS ? `${first} ${event.key}` : "";
+  const pair = event.timeStamp - since < PATIENCE_MS ? `${first} ${event.key}` : "";
   const found = shortcuts.get().findLast((one) => one.keys === pair || one.keys === event.key);
   first = found ? "" : event.key;
-  since = performance.now();
+  since = event.timeStamp; // when it was pressed: a busy page hears of it later
   if (!found) return;
   event.preventDefault();
   found.act();
