@@ -50,6 +50,7 @@ def test_a_series_tells_its_verdict_in_words_and_gives_its_report(page: Page, se
     axe.look(page)
     shoot(page, "series")
     page.go_back()
+    expect(page.get_by_role("link", name=NAME)).to_be_visible()
     shoot(page, "series-list")
     axe.look(page)
     page.go_forward()
