@@ -12,6 +12,7 @@ from tests.standalone.processes import eventually
 
 NAME = "dusk"
 ROWS = 24
+LONG = 240  # seconds: two runs, each of which may need half a minute to begin on a busy machine
 _ENDED = {"succeeded", "failed", "cancelled"}
 
 
@@ -49,8 +50,10 @@ def trained(service: Instance) -> Series:
         dataset = uploaded(client)
         body = {"job": job(dataset, name=NAME), "alpha": [5], "seed": [1]}
         sweep = client.post("/sweeps", json=body).raise_for_status().json()["id"]
-        assert eventually(lambda: _told(client, sweep)["status"] in _ENDED, 120)
-        runs = {one["alpha"]: one["job"] for one in _told(client, sweep)["results"]}
+        assert eventually(lambda: _told(client, sweep)["status"] in _ENDED, LONG)
+        told = _told(client, sweep)
+        assert told["status"] == "succeeded", told
+        runs = {one["alpha"]: one["job"] for one in told["results"]}
     return Series(sweep, dataset, runs[0], runs[5])
 
 
