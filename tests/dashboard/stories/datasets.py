@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import FilePayload, Page, expect
+from playwright.sync_api import FilePayload, Locator, Page, expect
 from sqlalchemy import text
 
 from neftune_store.db import make_engine
@@ -60,6 +60,13 @@ def as_found(service: Instance) -> Iterator[None]:
                 client.delete(f"/datasets/{one['id']}").raise_for_status()
 
 
+def _noise(row: Locator) -> float:
+    """Its share of the embeddings, in percent."""
+    found = re.search(r"([0-9.]+) %", row.inner_text())
+    assert found
+    return float(found[1])
+
+
 @pytest.mark.usefixtures("as_found")
 def test_rows_are_uploaded_looked_at_and_deleted(watched: Watched, page: Page):
     watched.allow("/tokens")  # 422, on purpose, as the next
@@ -78,6 +85,12 @@ def test_rows_are_uploaded_looked_at_and_deleted(watched: Watched, page: Page):
     first = page.get_by_role("region", name="Row 1", exact=True)
     expect(first.locator("mark").first).to_be_visible()
     expect(first).to_contain_text("### Instruction:")
+    # What is marked is what is trained on, and nothing of what the template wrote
+    expect(first.locator("mark").filter(has_text="### ")).to_have_count(0)
+    expect(first.locator("mark").first).not_to_have_css("background-color", "rgba(0, 0, 0, 0)")
+    # Three times the alpha is three times the noise
+    five, fifteen = (_noise(page.get_by_role("row", name=re.compile(rf"^α {n}\b"))) for n in (5, 15))
+    assert fifteen == pytest.approx(3 * five, rel=0.2)  # each is told in two digits
     axe.look(page)
     shoot(page, "dataset")
 
