@@ -138,6 +138,23 @@ def test_a_run_is_asked_for_mended_and_started_once(
     expect(page.get_by_label("Steps", exact=True)).to_have_value("2")
 
 
+def test_the_paper_is_a_recipe_and_a_run_from_before_a_beginning(page: Page, service: Instance, dataset: str):
+    page.goto(f"/app/new?dataset={dataset}")
+    code = page.locator(".new-run-code")
+    page.get_by_role("radio", name=re.compile("^As in the paper")).check()
+    expect(code).to_contain_text("paper-alpaca")
+    page.get_by_role("radio", name=re.compile("^NEFTune")).check()
+    expect(code).not_to_contain_text("paper-alpaca")
+    spec = {"model": "neftune/demo-base", "dataset": dataset, "name": "from before", "alpha": 7.5}
+    with service.client() as client:
+        before = client.post("/jobs", json=spec).raise_for_status().json()["id"]
+    page.reload()
+    page.get_by_role("combobox", name="Copy from an earlier run").fill(before)
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("Copied from from before.")).to_be_visible()
+    expect(code).to_contain_text('"alpha": 7.5')
+
+
 def test_the_same_request_runs_as_curl_python_and_with_the_sdk(page: Page, service: Instance, dataset: str):
     chosen = "alpha=7.5&training.max_steps=2&lora.use_dora=false&resources.gpus=1&tags=it's, %22so%22"
     page.goto(f"/app/new?dataset={dataset}&name=na%C3%AFve&{chosen}")
