@@ -90,6 +90,18 @@ def test_keys_alone_lead_everywhere(page: Page):
     expect(page.get_by_role("heading", name="Playground", exact=True)).to_be_visible()
 
 
+def test_the_appearance_that_was_chosen_outlives_a_reload(page: Page):
+    html, switch = page.locator("html"), page.get_by_role("combobox", name="Appearance")
+    light = html.evaluate("html => getComputedStyle(html).backgroundColor")
+    switch.select_option("dark")
+    expect(html).not_to_have_css("background-color", light)
+    page.reload()
+    expect(switch).to_have_value("dark")
+    expect(html).not_to_have_css("background-color", light)
+    switch.select_option("system")
+    expect(html).to_have_css("background-color", light)
+
+
 def test_a_screen_that_does_not_arrive_says_so_and_comes_when_the_service_is_back(
     watched: Watched, page: Page
 ):
