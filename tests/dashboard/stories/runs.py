@@ -14,7 +14,7 @@ from playwright.sync_api import Page, expect
 from tests.dashboard import axe, slow
 from tests.dashboard.curves import expect_step, loss_chart, noisy_points, smoothed, steps_shown
 from tests.dashboard.payloads import PAYLOADS, inert
-from tests.dashboard.pictures import shoot
+from tests.dashboard.pictures import NARROW, WIDE, shoot
 from tests.dashboard.trained import Series
 from tests.dashboard.watched import Watched
 from tests.standalone.instance import Instance
@@ -24,6 +24,8 @@ ROWS = [
     for n in range(64)
 ]
 LONG = 90  # seconds: for what a worker does while tests of all kinds share the machine
+
+_PICTURE = "document.querySelector('.chart-plot canvas').toDataURL()"
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +59,7 @@ def test_a_run_is_watched_paused_and_cancelled(page: Page, service: Instance, lo
     )
     with slow.runner(service):
         expect(row).to_contain_text("of 4,000 steps")
+        expect(row).to_contain_text(re.compile(r"\d[hms] left"))
         expect(page.get_by_text(re.compile("^heard .* ago$")).first).to_be_visible()
         axe.look(page)
         row.get_by_role("link", name="the long one").click()
@@ -104,6 +107,9 @@ def test_a_chart_is_zoomed_panned_and_read_by_keys_and_as_a_table(page: Page, se
     page.goto(f"/app/runs/{series.noisy}")
     chart = loss_chart(page)
     expect_step(page, 4, LONG)  # before it is drawn there is nothing to zoom
+    # The base's level is in it, and told
+    expect(chart.get_by_role("group")).to_have_attribute("aria-label", re.compile(r"Base, held-out: \d\.\d"))
+    expect(chart.locator(".chart-level")).to_contain_text(re.compile(r"Base, held-out \d\.\d"))
     with page.expect_response(re.compile("until_step=")) as finer:
         chart.get_by_role("group").focus()
         page.keyboard.press("+")
@@ -130,7 +136,22 @@ def test_a_chart_is_zoomed_panned_and_read_by_keys_and_as_a_table(page: Page, se
     )
     axe.look(page)
     shoot(page, "run-zoomed")
+    # Along another axis points lie elsewhere
+    page.get_by_label("Along").select_option("tokens")
+    expect(table.get_by_role("columnheader").nth(1)).to_have_text("Tokens")
+    expect(table.get_by_role("row").last.get_by_role("cell").nth(0)).to_have_text("4")
+    expect(table.get_by_role("row").last.get_by_role("cell").nth(1)).to_have_text(
+        re.compile(r"^\d{3}|\d,\d{3}")
+    )
+    # A logarithm draws another picture, and so does a line that is hidden
+    drawn = page.evaluate(_PICTURE)
     page.get_by_label("Logarithmic").check()
+    page.wait_for_function(f"before => {_PICTURE} !== before", arg=drawn)
+    drawn = page.evaluate(_PICTURE)
+    line = chart.get_by_role("button", name="Held-out, clean")
+    line.click()
+    expect(line).to_have_attribute("aria-pressed", "false")
+    page.wait_for_function(f"before => {_PICTURE} !== before", arg=drawn)
     with page.expect_download() as fetched:
         chart.get_by_role("button", name="PNG of Loss").click()
     assert Path(fetched.value.path()).read_bytes().startswith(b"\x89PNG")
@@ -144,7 +165,9 @@ def test_what_a_run_has_made_is_taken_away_and_its_hash_is_right(page: Page, ser
         link.click()
     got = hashlib.sha256(Path(fetched.value.path()).read_bytes()).hexdigest()
     expect(row.locator(".run-hash .mono")).to_have_text(got)
-    expect(page.get_by_role("region", name="Checkpoints")).to_be_visible()
+    # Its checkpoints, the furthest first, each with its held-out loss
+    kept = page.get_by_role("region", name="Checkpoints").get_by_role("row")
+    expect(kept).to_have_text([re.compile("^Step"), re.compile(r"^4\d\.\d"), re.compile(r"^2\d\.\d")])
     axe.look(page)
     shoot(page, "run-files")
 
@@ -165,7 +188,19 @@ def test_what_a_run_has_made_is_taken_away_and_its_hash_is_right(page: Page, ser
 
     parts.get_by_role("link", name="Log").click()
     log = page.get_by_role("log")
-    expect(log).to_contain_text(re.compile("."))
+    expect(log).to_contain_text("run.planned")
+    page.get_by_label("Find").fill("RUN.Completed")
+    expect(log).not_to_contain_text("run.planned")
+    expect(log).to_contain_text("run.completed")
+    # It is followed to its end
+    page.set_viewport_size({**NARROW, "height": 300})
+    page.get_by_label("Find").fill("")
+    expect(log).to_contain_text("run.planned")
+    assert log.evaluate("log => log.scrollHeight > log.clientHeight + 8")
+    page.wait_for_function(
+        "log => log.scrollTop + log.clientHeight >= log.scrollHeight - 8", arg=log.element_handle()
+    )
+    page.set_viewport_size(WIDE)
     page.get_by_label("Find").fill("no such words anywhere")
     expect(page.get_by_text("No line holds that.")).to_be_visible()
     axe.look(page)
@@ -174,7 +209,10 @@ def test_what_a_run_has_made_is_taken_away_and_its_hash_is_right(page: Page, ser
     axe.look(page)
     shoot(page, "run-evaluations")
     parts.get_by_role("link", name="Curves").click()
-    expect(page.get_by_role("heading", name="Measured alpha")).to_be_visible()
+    measured = page.get_by_role("figure").filter(has=page.get_by_role("heading", name="Measured alpha"))
+    expect(measured.get_by_role("group")).to_have_attribute(
+        "aria-label", re.compile(r"to (5|[45]\.\d+) at step \d.*: 5$")
+    )
     expect_step(page, 4, LONG)
     shoot(page, "run-ended")
 
