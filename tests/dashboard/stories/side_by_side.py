@@ -181,6 +181,13 @@ def test_an_answer_is_stopped_and_what_was_said_stays(page: Page, series: Series
     expect(base).to_contain_text(re.compile(r"\d+ tokens? in "), timeout=60_000)
     assert answer.inner_text().startswith(said)
     assert len(answer.inner_text()) > len(said)
+    # All of them are stopped by one press, which asks nothing again
+    ask = page.get_by_role("button", name="Ask", exact=True)
+    with slow.speech(service):
+        ask.click()
+        page.locator("form").get_by_role("button", name="Stop", exact=True).click()
+        expect(ask).to_be_visible()
+    expect(page.locator(".playground-exchange")).to_have_count(2)
     page.get_by_role("combobox", name="Weights of model 2").select_option("4")
     expect(page).to_have_url(re.compile("ckpt-step-4"))
 

@@ -30,7 +30,7 @@ export function Form({ askable, models, onModels, onAsk, onStop, problem }: Prop
   const [asked, setHow] = useQuery("how", "paper");
   const [seed, setSeed] = useQuery("seed", "42");
   const [tokens, setTokens] = useQuery("tokens", "256");
-  const how: How = asked in CHOOSING ? (asked as How) : "paper";
+  const how: How = Object.hasOwn(CHOOSING, asked) ? (asked as How) : "paper";
   const keep = (): void => setQuery({ prompt: prompt.length <= LONGEST_KEPT ? prompt : null });
   const submit = (event: Event): void => {
     event.preventDefault();
@@ -64,7 +64,10 @@ export function Form({ askable, models, onModels, onAsk, onStop, problem }: Prop
             {(its) => <input {...its} type="number" required min={1} max={8192} value={tokens} onChange={(event) => setTokens(event.currentTarget.value)} />}
           </Field>
           <div class="actions">
-            {onStop ? <Button kind="danger" onClick={onStop}>{words.stopAll}</Button> : <Button kind="primary" type="submit">{words.ask}</Button>}
+            {/* Two buttons, and not one that becomes another under the press: that would ask again. */}
+            {onStop
+              ? <Button key="stop" kind="danger" onClick={onStop}>{words.stopAll}</Button>
+              : <Button key="ask" kind="primary" type="submit">{words.ask}</Button>}
           </div>
         </div>
       </form>
