@@ -23,6 +23,11 @@ ROWS = [
     {"instruction": f"What does the keeper do on day {n}?", "output": f"On day {n} he lights the lamp."}
     for n in range(64)
 ]
+# What a browser tells of a tab that comes to the front or goes behind another.
+SEEN = """(seen) => {
+    Object.defineProperty(document, "hidden", { configurable: true, get: () => !seen });
+    document.dispatchEvent(new Event("visibilitychange"));
+}"""
 LONG = 90  # seconds: for what a worker does while tests of all kinds share the machine
 
 _PICTURE = "document.querySelector('.chart-plot canvas').toDataURL()"
@@ -66,6 +71,12 @@ def test_a_run_is_watched_paused_and_cancelled(page: Page, service: Instance, lo
         # Points arrive by themselves; how they are shown outlives a reload
         expect_step(page, 1, LONG)
         expect_step(page, steps_shown(page) + 3, LONG)
+        # Where nobody looks no line is kept open: a browser has six for all its tabs. Then it goes on
+        with page.expect_event("requestfailed", lambda one: "/stream" in one.url):
+            page.evaluate(SEEN, False)
+        with page.expect_request(re.compile("/stream")):
+            page.evaluate(SEEN, True)
+        expect_step(page, steps_shown(page) + 1, LONG)
         page.get_by_label("Smoothing").fill("0.6")
         page.get_by_label("Along").select_option("time")
         page.reload()

@@ -6,6 +6,7 @@ import { address, send } from "../api/client";
 import { ApiError, isAbort } from "../api/problem";
 import { Store } from "../store";
 import { messages } from "./events";
+import { whileSeen } from "./seen";
 
 export type Told =
   | { kind: "metric"; job: string; seq: number; step: number; values: Record<string, number> }
@@ -71,6 +72,7 @@ function places(): Map<string, number> {
 }
 
 async function join(): Promise<void> {
+  if (document.hidden) return; // when it is seen again, it joins
   const wanted = places();
   const lowest = [...wanted].map(([job, seq]) => `${job}:${seq}`);
   if (current && !current.signal.aborted && within(wanted)) return;
@@ -160,4 +162,18 @@ function deliver(): void {
   }
 }
 
+/** Let go of the line, and know where it was. */
+function rest(): void {
+  const given = current;
+  current = undefined;
+  joined = "";
+  clearTimeout(planned);
+  given?.abort();
+  lineState.set("off");
+}
+
 addEventListener("online", rejoin);
+whileSeen((signal) => {
+  plan(0);
+  signal.addEventListener("abort", rest);
+});

@@ -1,6 +1,7 @@
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { address, send } from "../../api/client";
 import { asProblem, isAbort, type ApiError } from "../../api/problem";
+import { whileSeen } from "../../live/seen";
 import { useQuery } from "../../router";
 import { t } from "../../texts";
 import { Card } from "../../ui/Page";
@@ -55,26 +56,23 @@ function useLog(job: string, goesOn: boolean): { lines: string[] | undefined; pr
   const [problem, setProblem] = useState<ApiError>();
   const [turn, setTurn] = useState(0);
   useEffect(() => {
-    const given = new AbortController();
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const read = async (): Promise<void> => {
+    const read = async (signal: AbortSignal): Promise<void> => {
       try {
         const query = goesOn ? { follow: true, tail: TAIL } : { tail: TAIL };
-        const answer = await send(address("/jobs/{job_id}/log", { job_id: job }, query), { signal: given.signal });
+        const answer = await send(address("/jobs/{job_id}/log", { job_id: job }, query), { signal });
         setProblem(undefined);
-        await gathered(answer, given.signal, setLines);
+        await gathered(answer, signal, setLines);
       } catch (thrown) {
-        if (isAbort(thrown) || given.signal.aborted) return;
+        if (isAbort(thrown) || signal.aborted) return;
         const fault = asProblem(thrown);
         if (!fault.offline) return setProblem(fault);
       }
-      if (goesOn && !given.signal.aborted) timer = setTimeout(() => void read(), AGAIN_MS);
+      if (goesOn && !signal.aborted) setTimeout(() => signal.aborted || void read(signal), AGAIN_MS);
     };
-    void read();
-    return () => {
-      given.abort();
-      clearTimeout(timer);
-    };
+    if (goesOn) return whileSeen((signal) => void read(signal));
+    const given = new AbortController();
+    void read(given.signal);
+    return () => given.abort();
   }, [job, goesOn, turn]);
   return { lines, problem, again: () => setTurn(turn + 1) };
 }
