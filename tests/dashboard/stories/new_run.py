@@ -74,6 +74,42 @@ def test_what_is_missing_is_said_beside_its_field_and_found_by_typing(
     expect(page.locator(".field").get_by_role("alert")).to_contain_text("isn't here any more")
 
 
+def test_a_dataset_that_goes_while_the_form_is_open_is_missed_in_its_field(
+    watched: Watched, page: Page, service: Instance
+):
+    watched.allow("/jobs")  # 404, on purpose
+    row = b'{"text": "soon gone"}'
+    with service.client() as client:
+        rows = (
+            client.post("/datasets", params={"name": "soon gone"}, content=row)
+            .raise_for_status()
+            .json()["id"]
+        )
+        page.goto(f"/app/new?dataset={rows}")
+        expect(page.get_by_text("An estimate; nothing is started yet.")).to_be_visible()
+        client.delete(f"/datasets/{rows}").raise_for_status()
+    page.get_by_label("Name").fill("too late")
+    expect(page.locator(".field").get_by_role("alert")).to_contain_text("isn't here any more")
+    page.get_by_role("button", name="Start the run").click()
+    expect(page.get_by_label("Dataset", exact=True)).to_be_focused()
+
+
+def test_an_alpha_that_is_no_number_is_not_taken_for_none(watched: Watched, page: Page, dataset: str):
+    watched.allow("/jobs")  # 422, on purpose
+    page.goto(f"/app/new?dataset={dataset}")
+    alpha = page.get_by_role("textbox", name="Alpha", exact=True)
+    for typed in ("", "0x10"):
+        alpha.fill("7")
+        expect(page.get_by_role("alert")).to_have_count(0)
+        alpha.fill(typed)
+        expect(alpha).to_have_attribute("aria-invalid", "true")
+    # And a reload shows what was typed, not what it would usually be
+    alpha.fill("")
+    expect(page).to_have_url(re.compile("alpha=(&|$)"))
+    page.reload()
+    expect(alpha).to_have_value("")
+
+
 def test_a_run_is_asked_for_mended_and_started_once(
     watched: Watched, page: Page, service: Instance, dataset: str
 ):
@@ -181,12 +217,19 @@ def test_an_alpha_series_is_one_press(watched: Watched, page: Page, service: Ins
     page.goto(f"/app/new?dataset={dataset}&training.max_steps=2&resources.gpus=1")
     page.get_by_role("radio", name=re.compile("^Alpha series")).check()
     expect(page.get_by_role("button", name="Start 12 runs")).to_be_visible()
-    page.get_by_label("Alphas", exact=True).fill("5, 5")
-    page.get_by_label("Seeds").fill("7")
-    page.get_by_role("button", name="Start 2 runs").click()
+    # It is checked as a whole, before anything is started
+    alphas, seeds = page.get_by_label("Alphas", exact=True), page.get_by_label("Seeds")
+    seeds.fill("7, x")
+    expect(page.get_by_role("alert")).to_contain_text("valid integer")
+    expect(seeds).to_have_attribute("aria-invalid", "true")
+    seeds.fill("7")
+    alphas.fill("5, 5")
     expect(page.get_by_role("alert")).to_contain_text("Each alpha should be given once")
-    expect(page.get_by_label("Alphas", exact=True)).to_be_focused()
-    page.get_by_label("Alphas", exact=True).fill("5")
+    page.get_by_role("button", name="Start 2 runs").click()
+    expect(alphas).to_be_focused()
+    alphas.fill("5")
+    expect(page.get_by_role("alert")).to_have_count(0)
+    expect(page.get_by_text("An estimate; nothing is started yet.")).to_be_visible()
     shoot(page, "new-run-series")
     axe.look(page)
     # Nor does it lead back when what was typed last would be written into the address at that moment

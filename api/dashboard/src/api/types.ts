@@ -32,3 +32,4 @@ export type TokensRead = Schemas["TokensRead"];
 export type PreviewRead = Schemas["PreviewRead"];
 export type DryRun = Schemas["DryRun"];
 export type SweepSpec = Schemas["SweepSpec"];
+export type SweepDryRun = Schemas["SweepDryRun"];

@@ -15,7 +15,7 @@ type Memory = NonNullable<DryRun["estimates"]["memory"]>["devices"][number];
 export function ReadOut({ form }: { form: Form }) {
   const { rehearsal, rehearsing, problem, draft } = form;
   const placed = Object.keys(form.faults.by).length > 0;
-  const state = !draft["model"] || !draft["dataset"] ? words.wait : rehearsing ? words.busy : placed || problem?.status === 404 ? words.faulty : problem ? problem.message : words.fine;
+  const state = !draft["model"] || !draft["dataset"] ? words.wait : rehearsing ? words.busy : placed ? words.faulty : problem ? problem.message : words.fine;
   return (
     <Card title={words.title}>
       <p class="soft" role="status">{state}</p>

@@ -31,11 +31,11 @@ export function valueOf(draft: Draft, name: string): string {
 }
 
 export function ofQuery(query: URLSearchParams): Draft {
-  return Object.fromEntries([...query].filter(([name, value]) => NAMES.has(name) && value !== ""));
+  return Object.fromEntries([...query].filter(([name, value]) => NAMES.has(name) && value !== (USUAL[name] ?? "")));
 }
 
 export function toQuery(draft: Draft): string {
-  return new URLSearchParams(Object.entries(draft).filter(([name, value]) => value !== "" && value !== USUAL[name])).toString();
+  return new URLSearchParams(Object.entries(draft).filter(([name, value]) => value !== (USUAL[name] ?? ""))).toString();
 }
 
 /** The job that the form asks for; of a series the part that is the same in all of its runs. */
@@ -64,21 +64,17 @@ export function requestOf(draft: Draft): Request {
   if (recipeOf(draft) !== "series") return { to: "/jobs", body: job, runs: 1 };
   const { alphas, seeds } = pointsOf(draft);
   const body = { job, alpha: alphas, seed: seeds, strategy: valueOf(draft, "strategy") };
-  const all = new Set([0, ...alphas]).size;
-  return { to: "/sweeps", body, runs: all * seeds.length };
+  const numbers = (of: readonly Json[]): Json[] => of.filter((one) => typeof one === "number");
+  return { to: "/sweeps", body, runs: new Set([0, ...numbers(alphas)]).size * new Set(numbers(seeds)).size };
 }
 
 export function pointsOf(draft: Draft): { alphas: readonly Json[]; seeds: readonly Json[] } {
   return { alphas: several(valueOf(draft, "alphas")), seeds: several(valueOf(draft, "seeds")) };
 }
 
-/** What is sent to be rehearsed: one run, of a series that with the most noise. */
-export function rehearsedOf(draft: Draft): Body | undefined {
-  if (!draft["model"] || !draft["dataset"]) return undefined;
-  const job = jobOf(draft);
-  if (recipeOf(draft) !== "series") return job;
-  const numbers = pointsOf(draft).alphas.filter((one) => typeof one === "number");
-  return { ...job, alpha: Math.max(0, ...numbers) };
+/** What is sent to be rehearsed, as soon as there is enough of it. */
+export function rehearsedOf(draft: Draft): Request | undefined {
+  return draft["model"] && draft["dataset"] ? requestOf(draft) : undefined;
 }
 
 /** The form that asks for what an earlier run was asked for, without what the service would fill in all the same. */
@@ -128,12 +124,17 @@ function parsed(at: string, typed: string): Json {
   if (LISTS.has(at)) return typed === "all-linear" ? typed : several(typed).map(String);
   if (typed === "true" || typed === "false") return typed === "true";
   if (typed === "none") return null;
-  return Number.isFinite(Number(typed)) ? Number(typed) : typed;
+  return numberOf(typed);
+}
+
+/** A number as people write one, not as a program does; anything else is sent as it is, to be refused in its place. */
+function numberOf(typed: string): Json {
+  return /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(typed) ? Number(typed) : typed;
 }
 
 function several(typed: string): readonly Json[] {
   const parts = typed.split(",").map((part) => part.trim()).filter(Boolean);
-  return parts.map((part) => (Number.isFinite(Number(part)) ? Number(part) : part));
+  return parts.map(numberOf);
 }
 
 function said(value: Json): string {

@@ -21,8 +21,8 @@ export function placed(problem: ApiError | undefined, series: boolean): Placed {
   for (const fault of problem?.faults ?? []) {
     const names = fault.pointer.split("/").slice(1);
     const name = fieldOf(series && names[0] === "job" ? names.slice(1) : names, series);
-    const said = fault.code === "missing_field" ? t.newRun.needed : fault.message;
-    if (name) by[name] = by[name] ? `${by[name]} ${said}` : said;
+    const said = fault.code === "missing_field" ? t.newRun.needed : name === "dataset" && fault.code === "not_found" ? t.newRun.gone : fault.message;
+    if (name) by[name] ??= said; // of several at one place, the first says enough
     else elsewhere.push(fault);
   }
   return { by, elsewhere };

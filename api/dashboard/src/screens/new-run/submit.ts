@@ -41,7 +41,10 @@ function keyOf(what: string): string {
 async function asked({ to, body }: Request, key: string): Promise<string> {
   const headers = { "Idempotency-Key": key };
   // The service fills what is left out, which the types of what it gives don't say.
-  if (to === "/sweeps") return `/series/${(await api.post("/sweeps", { body: body as unknown as SweepSpec, headers })).id}`;
+  if (to === "/sweeps") {
+    const series = await api.post("/sweeps", { body: body as unknown as SweepSpec, headers });
+    return `/series/${"id" in series ? series.id : ""}`;
+  }
   const made = await api.post("/jobs", { body: body as unknown as JobSpec, headers });
   return `/runs/${"id" in made ? made.id : ""}`;
 }

@@ -2,11 +2,11 @@
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { api } from "../../api/client";
 import { asProblem, isAbort, type ApiError } from "../../api/problem";
-import type { DryRun, JobSpec } from "../../api/types";
+import type { DryRun, JobSpec, SweepDryRun, SweepSpec } from "../../api/types";
 import { go, place, usePlace } from "../../router";
 import { t } from "../../texts";
 import { toast } from "../../ui/toast";
-import { ofQuery, recipeOf, rehearsedOf, requestOf, toQuery, type Draft } from "./draft";
+import { ofQuery, recipeOf, rehearsedOf, requestOf, toQuery, type Draft, type Request } from "./draft";
 import { placed, type Placed } from "./faults";
 import { submit } from "./submit";
 
@@ -53,15 +53,14 @@ export function useForm(first: Draft): Form {
 function useRehearsal(draft: Draft): { rehearsal: DryRun | undefined; rehearsing: boolean; refused: ApiError | undefined } {
   const [now, setNow] = useState<{ rehearsal?: DryRun; refused?: ApiError }>({});
   const [rehearsing, setRehearsing] = useState(false);
-  const body = rehearsedOf(draft);
+  const asked = rehearsedOf(draft);
   useEffect(() => {
     const given = new AbortController();
-    if (!body) return setNow({});
+    if (!asked) return setNow({});
     setRehearsing(true);
     const ask = async (): Promise<void> => {
       try {
-        const answer = await api.post("/jobs", { body: body as unknown as JobSpec, query: { dry_run: true }, signal: given.signal });
-        setNow({ rehearsal: answer as DryRun });
+        setNow({ rehearsal: await rehearsed(asked, given.signal) });
         setRehearsing(false);
       } catch (thrown) {
         if (given.signal.aborted || isAbort(thrown)) return;
@@ -76,8 +75,15 @@ function useRehearsal(draft: Draft): { rehearsal: DryRun | undefined; rehearsing
       clearTimeout(timer);
       given.abort();
     };
-  }, [JSON.stringify(body)]);
-  return { rehearsal: now.rehearsal, rehearsing: rehearsing && body !== undefined, refused: now.refused };
+  }, [JSON.stringify(asked)]);
+  return { rehearsal: now.rehearsal, rehearsing: rehearsing && asked !== undefined, refused: now.refused };
+}
+
+/** What the run would take; of a series, each of its runs. */
+async function rehearsed({ to, body }: Request, signal: AbortSignal): Promise<DryRun> {
+  const query = { dry_run: true };
+  if (to === "/jobs") return (await api.post("/jobs", { body: body as unknown as JobSpec, query, signal })) as DryRun;
+  return ((await api.post("/sweeps", { body: body as unknown as SweepSpec, query, signal })) as SweepDryRun).each;
 }
 
 function useStart(draft: Draft): Pick<Form, "start" | "starting" | "unanswered" | "problem"> {
