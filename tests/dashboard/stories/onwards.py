@@ -88,6 +88,35 @@ def test_runs_that_wait_are_told_apart_and_can_be_read_in_a_narrow_window(
         client.post(f"/sweeps/{sweep}/cancel").raise_for_status()
 
 
+def test_what_is_compared_outlasts_a_service_that_is_away(
+    watched: Watched, page: Page, series: Series, service: Instance
+):
+    watched.allow("ERR_INTERNET_DISCONNECTED")
+    with nothing_runs(service), service.client() as client:
+        waits = client.post("/jobs", json=job(series.dataset, name="waits")).raise_for_status().json()["id"]
+        page.goto(f"/app/compare?runs={series.noisy},{waits}")
+        chosen = page.get_by_role("list", name="Runs that are compared")
+        expect(chosen).to_contain_text("waits")
+        page.context.set_offline(True)
+        expect(page.get_by_text("Not up to date:")).to_be_visible()
+        expect(chosen).to_contain_text("waits")
+        expect(page.get_by_role("region", name="Figures")).to_be_visible()
+        page.context.set_offline(False)
+        expect(page.get_by_text("Not up to date:")).to_have_count(0)
+
+        # The second press of a double click closes nothing that the first one opened
+        chosen.get_by_role("link", name="waits").click()
+        page.get_by_role("button", name="Cancel run").dblclick()
+        asked = page.get_by_role("dialog")
+        page.wait_for_timeout(300)  # it would be gone at once
+        expect(asked).to_contain_text("for good")
+        # And it goes with the page that it asks about
+        page.go_back()
+        expect(asked).to_have_count(0)
+        expect(chosen).to_be_visible()
+        client.post(f"/jobs/{waits}/cancel").raise_for_status()
+
+
 def test_compared_figures_stand_beside_one_another_in_a_narrow_window(page: Page, series: Series):
     page.set_viewport_size(NARROW)
     page.goto(f"/app/compare?runs={series.control},{series.noisy}")

@@ -1,5 +1,7 @@
 """Signing in, moving about, and what the page looks like while there is nothing yet."""
 
+import re
+
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
@@ -48,6 +50,10 @@ def test_a_wrong_key_is_refused_in_words_and_a_right_one_opens_the_place_one_wan
     expect(page.get_by_role("heading", name=EMPTY["datasets"])).to_be_visible()
     page.get_by_role("button", name="Sign out").click()
     expect(page.get_by_label("API key")).to_be_visible()
+    # The link works in a tab that shows the page already, and its key goes from there, too
+    page.evaluate("(key) => { location.hash = key }", link.partition("#")[2])
+    expect(page.get_by_role("heading", name=EMPTY["datasets"])).to_be_visible()
+    assert "#" not in page.url
 
 
 def test_a_page_that_finds_the_service_away_waits_for_it_and_asks_for_no_key(
@@ -88,6 +94,18 @@ def test_keys_alone_lead_everywhere(page: Page):
     expect(page.get_by_role("dialog")).to_have_count(0)
     page.go_back()
     expect(page.get_by_role("heading", name="Playground", exact=True)).to_be_visible()
+    # What an address made by hand names and nobody has
+    page.goto("/app/settings?part=toString")
+    expect(page.get_by_role("heading", name="API keys", exact=True)).to_be_visible()
+
+
+def test_a_run_or_a_series_that_is_not_here_leads_to_those_that_are(watched: Watched, page: Page):
+    watched.allow("404")
+    for kind, one in (("runs", "run"), ("series", "series")):
+        page.goto(f"/app/{kind}/of_another_project")
+        expect(page.get_by_role("heading", name=f"This {one} isn't here")).to_be_visible()
+        page.get_by_role("link", name=f"All {kind}").click()
+        expect(page).to_have_url(re.compile(f"/app/{kind}$"))
 
 
 def test_the_appearance_that_was_chosen_outlives_a_reload(page: Page):

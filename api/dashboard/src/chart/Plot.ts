@@ -110,7 +110,7 @@ export class Plot {
         { ...axis, size: 30 * em, space: 70 * em, values: (_, splits) => placesInWords(splits, view.x), ...(view.x === "time" ? { incrs: APART_S } : {}) },
         { ...axis, size: 58 * em, space: 30 * em, values: (_, splits) => levelsInWords(splits, view.log) },
       ],
-      padding: [8, 12, 0, 0],
+      padding: [8, 18 * em, 0, 0], // half of the last place stands beyond the edge
       cursor: {
         y: false,
         drag: { x: true, y: false, setScale: false, dist: 4 },

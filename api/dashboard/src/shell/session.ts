@@ -16,12 +16,20 @@ export const session = new Store<Signed>({ state: "unknown" });
 
 /** Find out at the start. The link's key stands behind `#`, so no server and no proxy has seen it. */
 export async function begin(): Promise<void> {
+  addEventListener("hashchange", () => {
+    const key = keyInLink(); // the link was put into a tab that shows the page already
+    if (key !== null) void arrive(key).then(rejoin);
+  });
+  await arrive(keyInLink());
+}
+
+/** Take the key out of the address: gone from history and bookmarks, too. */
+function keyInLink(): string | null {
   const key = new URLSearchParams(location.hash.slice(1)).get("key");
-  if (key !== null) {
-    history.replaceState(null, "", location.pathname + location.search); // gone from history and bookmarks
-    project.set("");
-  }
-  await arrive(key);
+  if (key === null) return null;
+  history.replaceState(null, "", location.pathname + location.search);
+  project.set("");
+  return key;
 }
 
 /** Who gets no answer is no stranger yet, and isn't asked for a key: the service is, until it answers. */

@@ -32,7 +32,6 @@ export const datasets = {
   look: "Look at it",
   all: "All datasets",
   goneTitle: "This dataset isn't here",
-  gone: "It was deleted, it belongs to another project, or the address is wrong.",
   upload: {
     title: "Upload rows",
     drop: "Drop files here, or",

@@ -60,6 +60,8 @@ export const runs = {
 
 export const run = {
   title: "Run",
+  goneTitle: "This run isn't here",
+  all: "All runs",
   parts: "Parts of the run",
   part: { curves: "Curves", story: "Story", files: "Files", evaluations: "Evaluations", log: "Log", config: "Configuration" },
   moves: {

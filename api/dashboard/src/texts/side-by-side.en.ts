@@ -53,6 +53,8 @@ export const series = {
   emptyTitle: "No series yet",
   empty: "A series runs one job at several alphas against its control, alpha 0, and tells which is best.",
   one: "Series",
+  goneTitle: "This series isn't here",
+  all: "All series",
   named: (end: string) => `Series ${end}`,
   start: "Start a series",
   name: "Name",

@@ -14,10 +14,12 @@ interface Props {
   as?: "box" | "drawer";
   /** A press beside it doesn't close it: what it holds would be lost. */
   firm?: boolean;
+  /** Nor does Escape: what it shows is shown this once. */
+  strict?: boolean;
 }
 
 /** The browser's own dialog: it keeps the focus inside, closes on Escape, and gives the focus back. */
-export function Dialog({ open, title, onClose, children, as = "box", firm = false }: Props) {
+export function Dialog({ open, title, onClose, children, as = "box", firm = false, strict = false }: Props) {
   const box = useRef<HTMLDialogElement>(null);
   const id = useId();
   useLayoutEffect(() => {
@@ -27,12 +29,13 @@ export function Dialog({ open, title, onClose, children, as = "box", firm = fals
     modals.change((all) => [...all, id]);
     return () => modals.change((all) => all.filter((one) => one !== id));
   }, [open, id]);
-  const pressed = useRef(false); // beside it: a text that is marked may end there, and closes nothing
+  // Beside it: a text that is marked may end there, and closes nothing; nor does the second press of what opened it.
+  const pressed = useRef(false);
   const outside = (event: MouseEvent): void => {
     if (!firm && pressed.current && event.target === box.current) onClose();
   };
   return (
-    <dialog ref={box} class={as} aria-labelledby={id} onClose={() => open && onClose()} onMouseDown={(event) => { pressed.current = event.target === box.current; }} onClick={outside}>
+    <dialog ref={box} class={as} aria-labelledby={id} onClose={() => open && onClose()} onMouseDown={(event) => { pressed.current = event.target === box.current && event.detail === 1; }} onCancel={(event) => strict && event.preventDefault()} onClick={outside}>
       {open && (
         <div class="dialog-body">
           <header><h2 id={id}>{title}</h2><Button kind="quiet" label={t.close} onClick={onClose}><Icon name="cross" /></Button></header>

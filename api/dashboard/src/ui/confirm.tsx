@@ -1,3 +1,5 @@
+import { useEffect } from "preact/hooks";
+import { usePlace } from "../router";
 import { Store, useStore } from "../store";
 import { t } from "../texts";
 import { Button } from "./Button";
@@ -28,6 +30,8 @@ export function confirm(question: Question): Promise<boolean> {
 
 export function ConfirmHost() {
   const now = useStore(asked);
+  const { path } = usePlace();
+  useEffect(() => () => asked.get()?.answer(false), [path]); // it asks of a page that one has left
   return (
     <Dialog open={now !== undefined} title={now?.title ?? ""} onClose={() => now?.answer(false)}>
       <p>{now?.consequence}</p>

@@ -39,7 +39,9 @@ async function one(id: string, letter: string, signal: AbortSignal): Promise<Com
     return { id, letter, job, final: (job.artifacts ?? []).some((each) => each.name === "record") ? await finalOf(path, signal) : null };
   } catch (thrown) {
     signal.throwIfAborted();
-    return { id, letter, final: null, problem: asProblem(thrown) };
+    const problem = asProblem(thrown);
+    if (problem.away) throw problem; // says nothing of this run: what is known of all of them stays
+    return { id, letter, final: null, problem };
   }
 }
 

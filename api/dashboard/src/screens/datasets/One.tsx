@@ -33,7 +33,7 @@ export function One({ id }: { id: string }) {
   return (
     <Page title={dataset.value?.name ?? words.one} actions={actions}>
       {dataset.problem?.status === 404
-        ? <Empty title={words.goneTitle} text={words.gone}><Link class="button" to="/datasets">{words.all}</Link></Empty>
+        ? <Empty title={words.goneTitle} text={t.gone}><Link class="button" to="/datasets">{words.all}</Link></Empty>
         : <Shown of={dataset}>{(one) => <><Facts of={one} /><Seen id={id} /></>}</Shown>}
     </Page>
   );

@@ -8,7 +8,7 @@ import type { ScreenProps } from "../../screens";
 import { t } from "../../texts";
 import { Link } from "../../ui/Link";
 import { Page } from "../../ui/Page";
-import { Shown } from "../../ui/States";
+import { Empty, Shown } from "../../ui/States";
 import { Actions } from "./Actions";
 import { Config } from "./Config";
 import { Curves } from "./Curves";
@@ -39,7 +39,9 @@ export default function Run({ params }: ScreenProps) {
   const title = job.value ? nameOf(job.value) : t.run.title;
   return (
     <Page title={title} actions={job.value && <Actions job={job.value} again={job.again} />}>
-      <Shown of={job}>{(one) => <Followed key={one.id} job={one} again={job.again} />}</Shown>
+      {job.problem?.status === 404
+        ? <Empty title={t.run.goneTitle} text={t.gone}><Link class="button" to="/runs">{t.run.all}</Link></Empty>
+        : <Shown of={job}>{(one) => <Followed key={one.id} job={one} again={job.again} />}</Shown>}
     </Page>
   );
 }

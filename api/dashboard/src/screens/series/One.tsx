@@ -11,7 +11,7 @@ import { Icon } from "../../ui/Icon";
 import { Link } from "../../ui/Link";
 import { Card, Page } from "../../ui/Page";
 import { Progress } from "../../ui/Progress";
-import { Shown } from "../../ui/States";
+import { Empty, Shown } from "../../ui/States";
 import { Clip } from "../../ui/Text";
 import { toastProblem } from "../../ui/toast";
 import { AlphaChart } from "./AlphaChart";
@@ -31,7 +31,9 @@ export function One({ id }: { id: string }) {
   const sweep = useLoad((signal) => api.get("/sweeps/{sweep_id}", { path: { sweep_id: id }, signal }), [id], (told) => (isOver(told) ? undefined : LOOK_S));
   return (
     <Page title={sweep.value ? nameOf(sweep.value) : words.one} actions={sweep.value && <Doings sweep={sweep.value} again={sweep.again} />}>
-      <Shown of={sweep}>{(one) => <Told sweep={one} />}</Shown>
+      {sweep.problem?.status === 404
+        ? <Empty title={words.goneTitle} text={t.gone}><Link class="button" to="/series">{words.all}</Link></Empty>
+        : <Shown of={sweep}>{(one) => <Told sweep={one} />}</Shown>}
     </Page>
   );
 }

@@ -12,6 +12,7 @@ const words = t.settings.keys;
 const SCOPES = ["read", "write", "admin", "operator"] as const;
 type Scope = (typeof SCOPES)[number];
 const DAY_MS = 86_400_000;
+const MOST_DAYS = 3650;
 
 interface Props {
   open: boolean;
@@ -33,10 +34,11 @@ function Form({ onMade, onClose }: Omit<Props, "open">) {
   const [busy, setBusy] = useState(false);
   const [tried, setTried] = useState(false);
   const missing = name.trim() === "";
+  const endless = Number(days) > MOST_DAYS;
 
   const submit = async (event: Event): Promise<void> => {
     event.preventDefault();
-    if (missing) return setTried(true);
+    if (missing || endless) return setTried(true);
     setBusy(true);
     setProblem(undefined);
     const expires_at = days ? new Date(Date.now() + Number(days) * DAY_MS).toISOString() : null;
@@ -63,8 +65,8 @@ function Form({ onMade, onClose }: Omit<Props, "open">) {
           </label>
         ))}
       </fieldset>
-      <Field label={words.days} optional hint={words.daysHint} error={problem?.at("/expires_at")?.message}>
-        {(its) => <input {...its} type="number" min="1" max="3650" value={days} onInput={(event) => setDays(event.currentTarget.value)} />}
+      <Field label={words.days} optional hint={words.daysHint} error={problem?.at("/expires_at")?.message ?? (tried && endless ? words.endless(MOST_DAYS) : undefined)}>
+        {(its) => <input {...its} type="number" min="1" max={MOST_DAYS} value={days} onInput={(event) => setDays(event.currentTarget.value)} />}
       </Field>
       {problem && !placed && <p class="notice bad" role="alert">{problem.message}</p>}
       <div class="actions">

@@ -13,7 +13,7 @@ type Part = keyof typeof PARTS;
 /** Keys, webhooks, and how the service is. */
 export default function Settings() {
   const [asked] = useQuery("part", "keys");
-  const part: Part = asked in PARTS ? (asked as Part) : "keys";
+  const part: Part = Object.hasOwn(PARTS, asked) ? (asked as Part) : "keys";
   const Shown = PARTS[part];
   return (
     <Page title={t.settings.title}>
