@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import httpx
 import pytest
@@ -15,15 +16,30 @@ from tests.conftest import create_database, database_named, drop_database
 @pytest.fixture(scope="session")
 def api_database(postgres_url: str, migrated_template: str) -> Iterator[str]:
     """One database for all of the api's tests; each has a project of its own in it; no promise is broken."""
+    with held_to_promises(postgres_url, migrated_template) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def own_database(postgres_url: str, migrated_template: str) -> Iterator[str]:
+    """A database for the tests of one file, which look at more than one project."""
+    with held_to_promises(postgres_url, migrated_template) as url:
+        yield url
+
+
+@contextmanager
+def held_to_promises(postgres_url: str, template: str) -> Iterator[str]:
     name = f"neftune_api_{secrets.token_hex(4)}"
-    create_database(postgres_url, name, template=migrated_template)
+    create_database(postgres_url, name, template=template)
     url = database_named(postgres_url, name)
-    yield url
-    engine = make_engine(url, application_name="tests")
     try:
-        invariants.check(engine)
+        yield url
+        engine = make_engine(url, application_name="tests")
+        try:
+            invariants.check(engine)
+        finally:
+            engine.dispose()
     finally:
-        engine.dispose()
         drop_database(postgres_url, name)
 
 

@@ -21,9 +21,9 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def keeping(api_database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """An api that has a key to seal with."""
-    settings = make_settings(api_database, tmp_path_factory.mktemp("keeping"), neftune_secret_key=KEY)
+def keeping(own_database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """An api that has a key to seal with; what others have sealed with theirs can't be sealed anew by it."""
+    settings = make_settings(own_database, tmp_path_factory.mktemp("keeping"), neftune_secret_key=KEY)
     with running(settings) as found:
         yield found
 
