@@ -184,11 +184,15 @@ def test_a_foreign_dataset_in_a_spec_reads_like_an_unknown_one(
         without_request_id(stranger.post("/jobs", json=spec(dataset)))
         for dataset in (theirs, deleted, new_id("ds"), "ds_nonsense", "\x00"[:0] + "x")
     ]
-    answers.append(without_request_id(
-        stranger.post("/jobs", json=spec(upload(stranger)["id"], validation={"dataset": theirs}))
-    ))  # fmt: skip
     assert answers[0][0] == 404
     assert all(answer == answers[0] for answer in answers)
+    mine = upload(stranger)["id"]
+    foreign, unknown = (
+        without_request_id(stranger.post("/jobs", json=spec(mine, validation={"dataset": dataset})))
+        for dataset in (theirs, deleted)
+    )
+    assert foreign[0] == 404
+    assert foreign == unknown
 
 
 def test_lists_show_ones_own(client: httpx.Client, stranger: httpx.Client) -> None:
