@@ -98,7 +98,7 @@ def test_a_write_after_the_lease_ran_out_writes_nothing(engine: Engine, write: s
 def test_a_reconciler_waits_for_a_write_in_flight(engine: Engine) -> None:
     # Given a run inside its writing transaction
     job = make_job(engine)
-    claim = make_claim(engine, lease_seconds=0.3)
+    claim = make_claim(engine, lease_seconds=3)
     reports = []
 
     def look() -> None:
@@ -108,7 +108,7 @@ def test_a_reconciler_waits_for_a_write_in_flight(engine: Engine) -> None:
     with unit_of_work(engine) as session:
         write_metrics(session, claim, [(1, {"train_loss": 1.0})])
         # When its lease runs out before it commits
-        session.execute(text("SELECT pg_sleep(0.4)"))
+        session.execute(text("SELECT pg_sleep_until(lease_expires_at + interval '0.1 s') FROM jobs"))
         looking = threading.Thread(target=look)
         looking.start()
         looking.join()
