@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import FilePayload, Locator, Page, expect
@@ -164,7 +165,9 @@ def test_names_of_files_stay_text(watched: Watched, page: Page):
 
 
 @pytest.mark.usefixtures("as_found")
-def test_an_upload_shows_how_far_it_is_goes_on_elsewhere_and_can_be_given_up(page: Page, service: Instance):
+def test_an_upload_shows_how_far_it_is_goes_on_elsewhere_and_can_be_given_up(
+    page: Page, service: Instance, tmp_path: Path
+):
     # Given a line that takes two minutes for a file
     line = page.context.new_cdp_session(page)
     slow = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 100_000}
@@ -173,7 +176,9 @@ def test_an_upload_shows_how_far_it_is_goes_on_elsewhere_and_can_be_given_up(pag
     page.get_by_label("Choose files").wait_for(state="attached")
     line.send("Network.emulateNetworkConditions", slow)
     row = json.dumps({"instruction": "x" * 5_000, "output": "y"}).encode() + b"\n"
-    page.get_by_label("Choose files").set_input_files(_file("large.jsonl", row * 2400))
+    large = tmp_path / "large.jsonl"  # a file that the browser reads: handed over in words, it takes a while
+    large.write_bytes(row * 2400)
+    page.get_by_label("Choose files").set_input_files(large)
     bar = page.get_by_role("progressbar", name="large.jsonl")
     # When it is on its way, and one looks at something else meanwhile
     expect(page.get_by_text(re.compile(r"^[1-9][0-9.]* [kM]B of 12\.[0-9] MB · "))).to_be_visible()
